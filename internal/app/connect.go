@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+
+	"esimflow/internal/config"
+	"esimflow/migrations"
+)
+
+// poolSize is the number of connections a process opens at the most, unless DATABASE_URL
+// says pool_max_conns.
+const poolSize = 16
+
+// openPool prepares a pool; it connects when it is used.
+func openPool(ctx context.Context, cfg config.Config, name string) (*pgxpool.Pool, error) {
+	dsn := cfg.DatabaseURL.Reveal()
+	pool, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("app: DATABASE_URL cannot be read") // the error quotes it
+	}
+	if !strings.Contains(dsn, "pool_max_conns") {
+		pool.MaxConns = poolSize
+	}
+	if pool.ConnConfig.ConnectTimeout == 0 {
+		pool.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	pool.ConnConfig.RuntimeParams["application_name"] = name
+	return pgxpool.NewWithConfig(ctx, pool)
+}
+
+// connectNATS connects, or keeps trying to: NATS may come later.
+func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, error) {
+	options := []nats.Option{
+		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("nats", "err", err) //nolint:sloglint // a callback without a context
+		}),
+	}
+	if cfg.NATSCreds != "" {
+		options = append(options, nats.UserCredentials(cfg.NATSCreds))
+	}
+	if cfg.NATSCA != "" {
+		options = append(options, nats.RootCAs(cfg.NATSCA))
+	}
+	if cfg.NATSCert != "" {
+		options = append(options, nats.ClientCert(cfg.NATSCert, cfg.NATSKey))
+	}
+	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
+	if err != nil {
+		return nil, fmt.Errorf("app: NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// awaitSchema waits until the database has the schema that this program needs. A newer
+// one is fine.
+func awaitSchema(ctx context.Context, db *pgxpool.Pool, log *slog.Logger, note func(error)) error {
+	for {
+		have, err := migrations.Current(ctx, db)
+		if err == nil && have >= migrations.Latest() {
+			note(nil)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("app: the schema is at version %d and has to be at %d: run esimctl migrate up", have, migrations.Latest())
+		}
+		note(err)
+		log.WarnContext(ctx, "waiting for the database", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// processName tells processes apart: in leases, and in what Postgres and NATS list.
+func processName(program string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	return fmt.Sprintf("%s-%s-%d", program, host, os.Getpid())
+}

@@ -1,0 +1,218 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/app"
+	"esimflow/internal/config"
+	"esimflow/internal/devstack"
+	"esimflow/internal/message"
+	"esimflow/internal/pressonesim"
+)
+
+// bench is everything: Postgres, NATS, the simulator, and whatever a test starts.
+type bench struct {
+	t    *testing.T
+	env  map[string]string
+	nats *devstack.NATSServer
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	db   *pgxpool.Pool
+	sim  *pressonesim.Sim
+	log  *lockedBuffer
+	seq  int
+}
+
+// setup starts the outside world with settings that make seconds of hours.
+func setup(t *testing.T, sim pressonesim.Config) *bench {
+	t.Helper()
+	t.Parallel()
+	b := &bench{t: t, log: &lockedBuffer{}}
+	b.nats = devstack.NATS(t)
+	dsn := devstack.Postgres(t)
+	simulator := pressonesim.New(sim)
+	server, err := simulator.Serve("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	b.sim = simulator
+	if sim.ClientID == "" {
+		sim.ClientID, sim.ClientSecret = "client", "secret"
+	}
+	b.env = map[string]string{
+		"DATABASE_URL": dsn, "NATS_URL": b.nats.URL(),
+		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": sim.ClientID, "PRESSONE_CLIENT_SECRET": sim.ClientSecret,
+		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "LOG_FORMAT": "text", "LOG_LEVEL": "debug",
+		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",
+		"RETRY_INITIAL": "20ms", "RETRY_MAX": "200ms", "POLL_INITIAL": "20ms", "POLL_MAX": "200ms", "LEASE_TTL": "1s",
+	}
+	b.nc, err = nats.Connect(b.nats.URL())
+	require.NoError(t, err)
+	t.Cleanup(b.nc.Close)
+	b.js, err = jetstream.New(b.nc)
+	require.NoError(t, err)
+	for _, s := range message.Streams(1) {
+		_, err := b.js.CreateStream(t.Context(), s)
+		require.NoError(t, err)
+	}
+	for _, c := range message.Consumers() {
+		_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
+		require.NoError(t, err)
+	}
+	b.db, err = pgxpool.New(t.Context(), dsn)
+	require.NoError(t, err)
+	t.Cleanup(b.db.Close)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.log.String())
+		}
+	})
+	return b
+}
+
+func (b *bench) config(need config.Need) config.Config {
+	b.t.Helper()
+	cfg, err := config.Load(func(name string) string { return b.env[name] }, need)
+	require.NoError(b.t, err)
+	return cfg
+}
+
+// run starts a program and returns a function that stops it and waits.
+func (b *bench) run(f func(ctx context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(b.t, <-done)
+		})
+	}
+	b.t.Cleanup(stop)
+	return stop
+}
+
+// worker starts a worker and waits until it is ready.
+func (b *bench) worker() (*app.Worker, func()) {
+	b.t.Helper()
+	w, err := app.NewWorker(b.t.Context(), b.config(config.Worker), b.logger())
+	require.NoError(b.t, err)
+	stop := b.run(w.Run)
+	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 10*time.Second, 10*time.Millisecond, "worker is not ready")
+	return w, stop
+}
+
+func (b *bench) publisher() func() {
+	b.t.Helper()
+	p, err := app.NewPublisher(b.t.Context(), b.config(config.Publisher), b.logger())
+	require.NoError(b.t, err)
+	return b.run(p.Run)
+}
+
+func (b *bench) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// publish puts a request on the stream.
+func (b *bench) publish(k message.Kind, body string, header ...string) {
+	b.t.Helper()
+	m := &nats.Msg{Subject: message.RequestSubject(k), Data: []byte(body), Header: nats.Header{}}
+	for i := 0; i+1 < len(header); i += 2 {
+		m.Header[header[i]] = []string{header[i+1]}
+	}
+	_, err := b.js.PublishMsg(b.t.Context(), m)
+	require.NoError(b.t, err)
+}
+
+// event is a result as it arrives.
+type event struct {
+	ID      string         `json:"id"`
+	Type    string         `json:"type"`
+	Subject string         `json:"subject"`
+	Data    map[string]any `json:"data"`
+	header  nats.Header
+}
+
+// result waits for the n-th result of a request, from 1.
+func (b *bench) result(requestID string, n int) event {
+	b.t.Helper()
+	var got event
+	require.Eventually(b.t, func() bool {
+		found := 0
+		for _, e := range b.events() {
+			if e.Subject == requestID {
+				if found++; found == n {
+					got = e
+					return true
+				}
+			}
+		}
+		return false
+	}, 20*time.Second, 20*time.Millisecond, "no result %d of %s", n, requestID)
+	return got
+}
+
+// events lists everything on ESIM_EVENTS.
+func (b *bench) events() []event {
+	b.t.Helper()
+	var all []event
+	for _, m := range b.messages(message.EventsStream) {
+		var e event
+		require.NoError(b.t, json.Unmarshal(m.Data, &e))
+		e.header = m.Header
+		all = append(all, e)
+	}
+	return all
+}
+
+// messages lists what is on a stream.
+func (b *bench) messages(stream string) []*jetstream.RawStreamMsg {
+	b.t.Helper()
+	s, err := b.js.Stream(b.t.Context(), stream)
+	require.NoError(b.t, err)
+	state := s.CachedInfo().State
+	var all []*jetstream.RawStreamMsg
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		m, err := s.GetMsg(b.t.Context(), seq)
+		if err == nil {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// lockedBuffer is a log that tests read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if os.Getenv("ESIMFLOW_TEST_LOG") != "" {
+		_, _ = os.Stderr.Write(p)
+	}
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) contains(s string) bool { return strings.Contains(l.String(), s) }

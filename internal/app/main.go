@@ -1,0 +1,69 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"esimflow/internal/config"
+)
+
+// Program is one of the processes.
+type Program string
+
+// The programs.
+const (
+	WorkerProgram    Program = "worker"
+	PublisherProgram Program = "publisher"
+)
+
+// Main runs a program until SIGTERM or an interrupt and returns its exit code: 0 stopped,
+// 1 failed, 2 the configuration is wrong.
+func Main(p Program, stderr io.Writer) int {
+	need := config.Worker
+	if p == PublisherProgram {
+		need = config.Publisher
+	}
+	cfg, err := config.Load(config.Environ(), need)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := NewLogger(cfg, stderr)
+	if err := run(ctx, p, cfg, log); err != nil {
+		log.ErrorContext(ctx, "ended", "program", p, "err", err)
+		return 1
+	}
+	log.InfoContext(ctx, "stopped", "program", p)
+	return 0
+}
+
+func run(ctx context.Context, p Program, cfg config.Config, log *slog.Logger) error {
+	log.InfoContext(ctx, "starting", "program", p, "config", cfg.String())
+	if p == PublisherProgram {
+		publisher, err := NewPublisher(ctx, cfg, log)
+		if err != nil {
+			return err
+		}
+		return publisher.Run(ctx)
+	}
+	worker, err := NewWorker(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	return worker.Run(ctx)
+}
+
+// NewLogger returns the logger that the configuration asks for.
+func NewLogger(cfg config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == config.Text {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}

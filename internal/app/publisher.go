@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"esimflow/internal/config"
+	"esimflow/internal/deadletter"
+	"esimflow/internal/ops"
+	"esimflow/internal/outbox"
+	"esimflow/internal/saga"
+)
+
+// Publisher is the outbox's relay as a process.
+type Publisher struct {
+	cfg       config.Config
+	log       *slog.Logger
+	reg       *prometheus.Registry
+	telemetry *ops.Server
+	problem   atomic.Pointer[error]
+}
+
+// NewPublisher takes the telemetry address; nothing else happens until Run.
+func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger) (*Publisher, error) {
+	telemetry, err := ops.Listen(ctx, cfg.TelemetryAddr)
+	if err != nil {
+		return nil, err
+	}
+	return &Publisher{cfg: cfg, log: log, reg: newRegistry(), telemetry: telemetry}, nil
+}
+
+// TelemetryAddr is where /metrics is served.
+func (p *Publisher) TelemetryAddr() string { return p.telemetry.Addr() }
+
+// Run relays the outbox until ctx is cancelled.
+func (p *Publisher) Run(ctx context.Context) error {
+	name := processName("publisher") + "-" + uuid.NewString()[:8]
+	db, err := openPool(ctx, p.cfg, name)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	nc, err := connectNATS(p.cfg, name, p.log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	var wg sync.WaitGroup
+	var serveErr error
+	wg.Go(func() {
+		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(nc) }))
+	})
+
+	err = awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
+	if err == nil && ctx.Err() == nil {
+		relay := outbox.NewRelay(outbox.Config{
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, saga.NewMetrics(p.reg)), Log: p.log, Reg: p.reg,
+		})
+		p.log.InfoContext(ctx, "publisher started", "name", name)
+		err = relay.Run(ctx)
+	}
+	stopServing()
+	wg.Wait()
+	return errors.Join(err, serveErr)
+}
+
+func (p *Publisher) ready(nc *nats.Conn) error {
+	if problem := p.problem.Load(); problem == nil {
+		return errors.New("app: starting")
+	} else if *problem != nil {
+		return *problem
+	}
+	if !nc.IsConnected() {
+		return fmt.Errorf("app: NATS is %s", nc.Status())
+	}
+	return nil
+}
+
+// hooks is what JetStream's acknowledgement of a message means: a result completes its
+// saga, a dead letter's copy is noted on the letter.
+func hooks(db *pgxpool.Pool, m *saga.Metrics) outbox.Hooks {
+	return outbox.Hooks{
+		Copies: deadletter.Copies(db),
+		Published: func(ctx context.Context, tx pgx.Tx, acked []outbox.Acked) (func(), error) {
+			var completed []uuid.UUID
+			var b pgx.Batch
+			for _, a := range acked {
+				if a.Saga != uuid.Nil {
+					completed = append(completed, a.Saga)
+				}
+				if a.DeadLetter != uuid.Nil {
+					deadletter.Copied(&b, a.DeadLetter, a.Sequence)
+				}
+			}
+			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+				return nil, fmt.Errorf("app: note copies: %w", err)
+			}
+			return m.Announce(ctx, tx, completed)
+		},
+	}
+}

@@ -1,0 +1,298 @@
+package app
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"esimflow/internal/config"
+	"esimflow/internal/deadletter"
+	"esimflow/internal/intake"
+	"esimflow/internal/message"
+	"esimflow/internal/ops"
+	"esimflow/internal/pressone"
+	"esimflow/internal/saga"
+)
+
+// Worker is intake, the sagas' runner and the API as a process.
+type Worker struct {
+	cfg       config.Config
+	log       *slog.Logger
+	reg       *prometheus.Registry
+	api       *ops.Server
+	telemetry *ops.Server
+	ready     atomic.Pointer[func() error]
+}
+
+// NewWorker takes the addresses; nothing else happens until Run.
+func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worker, error) {
+	api, err := ops.Listen(ctx, cfg.HTTPAddr)
+	if err != nil {
+		return nil, err
+	}
+	telemetry, err := ops.Listen(ctx, cfg.TelemetryAddr)
+	if err != nil {
+		api.Close()
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, log: log, reg: newRegistry(), api: api, telemetry: telemetry}
+	w.notReady(errors.New("app: starting"))
+	return w, nil
+}
+
+// APIAddr is where the API is served, TelemetryAddr where /metrics is.
+func (w *Worker) APIAddr() string { return w.api.Addr() }
+
+// TelemetryAddr is where /metrics, /healthz and /readyz are served.
+func (w *Worker) TelemetryAddr() string { return w.telemetry.Addr() }
+
+// Ready returns why the worker does not do its work, or nil.
+func (w *Worker) Ready() error { return (*w.ready.Load())() }
+
+func (w *Worker) notReady(err error) {
+	f := func() error { return err }
+	w.ready.Store(&f)
+}
+
+// shutdownMargin is what stopping takes beside the submissions in flight: committing
+// their outcomes, draining intake and the API.
+const shutdownMargin = 5 * time.Second
+
+// Run takes requests and drives sagas until ctx is cancelled, then finishes what is in
+// flight within SUBMIT_TIMEOUT and a margin.
+func (w *Worker) Run(ctx context.Context) error {
+	name := processName("worker")
+	db, err := openPool(ctx, w.cfg, name)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	nc, err := connectNATS(w.cfg, name, w.log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	var servers sync.WaitGroup
+	var telemetryErr error
+	servers.Go(func() { telemetryErr = w.telemetry.Serve(serving, ops.Telemetry(w.reg, w.Ready)) })
+
+	err = awaitSchema(ctx, db, w.log, func(err error) { w.notReady(err) })
+	if err == nil && ctx.Err() == nil {
+		err = w.work(ctx, db, nc, name)
+	}
+	stopServing()
+	servers.Wait()
+	return errors.Join(err, telemetryErr)
+}
+
+// work builds the parts and runs them, in the order in which they have to stop.
+func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name string) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("app: %w", err)
+	}
+	hint := func(subject string) func() {
+		return func() { _ = nc.Publish(subject, nil) } // it saves a wait; nothing depends on it
+	}
+	sagas := saga.NewMetrics(w.reg)
+	store := saga.NewStore(db, sagas)
+	lease := saga.NewLease(db, name, w.cfg.LeaseTTL, sagas)
+	policy := policyOf(w.cfg)
+	provider, err := newProvider(w.cfg, db, name, w.reg, hint(message.GateHint))
+	if err != nil {
+		return err
+	}
+	defer provider.client.Close()
+
+	runner := saga.NewRunner(saga.RunnerConfig{
+		Policy: policy, MaxInFlight: w.cfg.MaxInFlight, LeaseTTL: w.cfg.LeaseTTL, Eager: w.cfg.PressOneRate == 0,
+		Budget: w.cfg.SubmitTimeout + shutdownMargin,
+		Store:  store, Lease: lease, Provider: provider.client, Gate: provider.gate, Limiter: provider.limiter,
+		Published: hint(message.OutboxHint), Log: w.log,
+		Beat: func(ctx context.Context, workers int) error {
+			provider.limiter.SetWorkers(workers)
+			return provider.gate.Refresh(ctx)
+		},
+	})
+	if err := provider.followHints(ctx, nc, runner.Wake); err != nil {
+		return err
+	}
+	intakeMetrics := intake.NewMetrics(w.reg, sagas)
+	var consumers []*intake.Consumer
+	for _, kind := range message.Kinds() {
+		consumers = append(consumers, intake.NewConsumer(intake.Config{
+			JetStream: js, DB: db, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
+			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log,
+		}))
+	}
+	desk := deadletter.NewDesk(deadletter.Config{
+		DB: db, Store: store, Policy: policy, Provider: provider.client, Wake: runner.Wake,
+		Published: hint(message.OutboxHint), Log: w.log,
+	})
+	if err := firstBeat(ctx, lease, provider, w.log, w.notReady); err != nil || ctx.Err() != nil {
+		return err
+	}
+	ready := func() error { return readiness(ctx, nc, lease, consumers) }
+	w.ready.Store(&ready)
+	w.log.InfoContext(ctx, "worker started", "name", name, "api", w.APIAddr(), "telemetry", w.TelemetryAddr())
+
+	// Each of these outlives the one before: intake stops first, then the runner, then
+	// the API, so that the last seconds can be watched.
+	running, stopRunner := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRunner()
+	serving, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAPI()
+	var intakes, runners, apis sync.WaitGroup
+	var runErr, apiErr error
+	apis.Go(func() {
+		apiErr = w.api.Serve(serving, ops.API(ops.APIConfig{
+			Token: w.cfg.OpsToken.Reveal(), Desk: desk, Store: store, Log: w.log,
+		}))
+	})
+	runners.Go(func() { runErr = runner.Run(running) })
+	for _, c := range consumers {
+		intakes.Go(func() {
+			if err := c.Run(ctx); err != nil {
+				w.log.ErrorContext(ctx, "intake ended", "err", err)
+			}
+		})
+	}
+	intakes.Wait()
+	w.log.InfoContext(ctx, "worker stopping", "cause", context.Cause(ctx))
+	stopRunner()
+	runners.Wait()
+	stopAPI()
+	apis.Wait()
+	return errors.Join(runErr, apiErr)
+}
+
+// firstBeat takes the lease; until then nothing can be claimed or accepted.
+func firstBeat(ctx context.Context, lease *saga.Lease, p *provider, log *slog.Logger, note func(error)) error {
+	for {
+		err := errors.Join(lease.Renew(ctx), p.gate.Refresh(ctx))
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		note(err)
+		log.WarnContext(ctx, "waiting for the database", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// readiness says why the worker takes no requests, or nil. PressOne is not asked: when it
+// is away, requests are accepted and wait.
+func readiness(ctx context.Context, nc *nats.Conn, lease *saga.Lease, consumers []*intake.Consumer) error {
+	if ctx.Err() != nil {
+		return errors.New("app: stopping")
+	}
+	var errs []error
+	if !nc.IsConnected() {
+		errs = append(errs, fmt.Errorf("app: NATS is %s", nc.Status()))
+	}
+	if !lease.Runs(lease.ID()) {
+		errs = append(errs, saga.ErrLeaseLost)
+	}
+	for _, c := range consumers {
+		errs = append(errs, c.Ready())
+	}
+	return errors.Join(errs...)
+}
+
+func policyOf(cfg config.Config) saga.Policy {
+	return saga.Policy{
+		SubmitTimeout: cfg.SubmitTimeout, ListLag: cfg.ListLag, SettleDelay: cfg.SettleDelay,
+		AbsenceLooks: cfg.AbsenceLooks, Hold: cfg.UnknownPolicy == config.Hold,
+		RetryInitial: cfg.RetryInitial, RetryMax: cfg.RetryMax, MaxTries: cfg.RetryMaxAttempts, Deadline: cfg.SagaDeadline,
+		PollInitial: cfg.PollInitial, PollMax: cfg.PollMax, PollDeadline: cfg.PollDeadline,
+	}
+}
+
+// provider is PressOne as a worker has it.
+type provider struct {
+	client  *pressone.Client
+	gate    *pressone.Gate
+	limiter *pressone.Limiter
+}
+
+func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, gateClosed func()) (*provider, error) {
+	metrics := pressone.NewMetrics(reg)
+	p := &provider{
+		gate: pressone.NewGate(db, pressone.GateConfig{
+			RetryInitial: cfg.RetryInitial, RetryMax: cfg.RetryMax, Metrics: metrics,
+		}),
+		limiter: pressone.NewLimiter(cfg.PressOneRate),
+	}
+	p.gate.OnClose(func(pressone.Lane) { gateClosed() })
+	client := pressone.Config{
+		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
+		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics,
+	}
+	fetch, err := pressone.NewFetch(client)
+	if err != nil {
+		return nil, fmt.Errorf("app: %w", err)
+	}
+	var keys [][]byte
+	for _, k := range cfg.EncryptionKeys {
+		key, err := base64.StdEncoding.DecodeString(k.Reveal())
+		if err != nil {
+			return nil, errors.New("app: ENCRYPTION_KEY cannot be read")
+		}
+		keys = append(keys, key)
+	}
+	client.Tokens, err = pressone.NewSharedToken(pressone.SharedTokenConfig{
+		DB: db, Fetch: fetch, Gate: p.gate, Keys: keys, ClientID: cfg.PressOneClientID,
+		ClientSecret: cfg.PressOneClientSecret.Reveal(), Holder: name, Metrics: metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("app: %w", err)
+	}
+	if p.client, err = pressone.New(client); err != nil {
+		return nil, fmt.Errorf("app: %w", err)
+	}
+	return p, nil
+}
+
+// followHints reads the gate when another worker has closed a lane, rather than at the
+// next heartbeat.
+func (p *provider) followHints(ctx context.Context, nc *nats.Conn, changed func()) error {
+	hints := make(chan struct{}, 1)
+	sub, err := nc.Subscribe(message.GateHint, func(*nats.Msg) {
+		select {
+		case hints <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("app: %w", err)
+	}
+	go func() {
+		defer func() { _ = sub.Unsubscribe() }()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hints:
+				_ = p.gate.Refresh(ctx) // the heartbeat does it too
+				changed()
+			}
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,272 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"esimflow/internal/message"
+	"esimflow/internal/outbox"
+	"esimflow/internal/pressone"
+	"esimflow/internal/saga"
+)
+
+// Provider is what operators' actions need of PressOne.
+type Provider interface {
+	Order(ctx context.Context, id int64) (pressone.Order, error)
+}
+
+// Config is what a Desk works with.
+type Config struct {
+	DB        *pgxpool.Pool
+	Store     *saga.Store
+	Policy    saga.Policy
+	Provider  Provider
+	Wake      func() // called when a saga may be due
+	Published func() // called when the outbox has got something to publish
+	Log       *slog.Logger
+}
+
+// NewDesk returns a desk.
+func NewDesk(cfg Config) *Desk { return &Desk{cfg} }
+
+// By is who acts, and why. Both are recorded.
+type By struct {
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+// Result is what became of one letter.
+type Result struct {
+	ID        uuid.UUID  `json:"id"`
+	SagaID    *uuid.UUID `json:"saga_id"`
+	RequestID string     `json:"request_id"`
+	Done      bool       `json:"done"`
+	To        string     `json:"to,omitempty"`  // where the saga went
+	Why       string     `json:"why,omitempty"` // why it was refused
+}
+
+// ErrEmptyFilter refuses a replay of everything.
+var ErrEmptyFilter = errors.New("deadletter: an empty filter is refused: name ids, a code, a class, a kind, a package, an iccid or an age")
+
+// Refusal says why an action was refused; nothing was changed.
+func Refusal(err error) (why string, ok bool) {
+	if refused, is := errors.AsType[*saga.RefusedError](err); is {
+		return refused.Why, true
+	}
+	if impossible, is := errors.AsType[*saga.TransitionError](err); is {
+		return impossible.Error(), true
+	}
+	switch {
+	case errors.Is(err, saga.ErrConflict):
+		return "somebody else has moved it meanwhile", true
+	case errors.Is(err, saga.ErrICCIDBusy):
+		return "another top-up of this ICCID is in flight or unresolved: deal with that one first", true
+	case errors.Is(err, saga.ErrOrderOwned):
+		return "another saga owns that PressOne order", true
+	}
+	return "", false
+}
+
+// maxReplay is how many letters one call replays at the most.
+const maxReplay = 10_000
+
+// Replay replays the open letters that f chooses, one by one, and says what became of
+// each. With dry, nothing is changed.
+func (d *Desk) Replay(ctx context.Context, f Filter, by By, dry bool) ([]Result, error) {
+	if f.Empty() {
+		return nil, ErrEmptyFilter
+	}
+	status := "open"
+	if len(f.IDs) > 0 {
+		status = "" // whoever names one is told why it cannot be replayed
+	}
+	letters, err := d.List(ctx, f, status, maxReplay)
+	if err != nil {
+		return nil, err
+	}
+	single := len(f.IDs) == 1
+	results := make([]Result, 0, len(letters))
+	for _, l := range letters {
+		r := Result{ID: l.ID, SagaID: l.SagaID, RequestID: l.RequestID}
+		r.Why = refusal(l, single)
+		if r.Why == "" && dry {
+			r.Done, r.To = false, destination(l)
+		}
+		if r.Why == "" && !dry {
+			to, err := d.replay(ctx, l, by)
+			why, refused := Refusal(err)
+			if err != nil && !refused {
+				return results, err
+			}
+			r.Done, r.To, r.Why = err == nil, to, why
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// refusal says why a letter cannot be replayed, or nothing.
+func refusal(l Letter, single bool) string {
+	switch {
+	case l.Status != "open":
+		return fmt.Sprintf("it was %s at %s by %s", l.Status, l.ResolvedAt.UTC().Format(time.RFC3339), l.Actor)
+	case !l.Replayable:
+		return "the eSIM was recycled: nothing can be bought for it"
+	case l.Code == saga.CodeOutcomeUnknown && !single:
+		return "whether it was bought is not known: replay it by itself, adopt the order, or confirm its absence"
+	}
+	return ""
+}
+
+// destination is where a replay would go.
+func destination(l Letter) string {
+	switch {
+	case l.SagaID == nil:
+		return message.RequestSubject(l.Kind)
+	case l.Purchased == message.PurchasedYes:
+		return string(saga.Polling)
+	case l.Purchased == message.PurchasedUnknown:
+		return string(saga.Unknown)
+	}
+	return string(saga.Pending)
+}
+
+func (d *Desk) replay(ctx context.Context, l Letter, by By) (string, error) {
+	if l.SagaID == nil {
+		return message.RequestSubject(l.Kind), d.republish(ctx, l, by)
+	}
+	to, err := d.act(ctx, *l.SagaID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
+	return string(to), err
+}
+
+// Adopt gives a dead-lettered saga the PressOne order that is its purchase. PressOne is
+// asked for it first.
+func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (saga.State, error) {
+	s, err := d.Store.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	o, err := d.Provider.Order(ctx, order)
+	if err != nil {
+		if pressone.DispositionOf(err) == pressone.Refused {
+			return "", &saga.RefusedError{Why: fmt.Sprintf("PressOne does not show order %d: %v", order, err)}
+		}
+		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
+	}
+	if why := unlike(s, o); why != "" {
+		return "", &saga.RefusedError{Why: why}
+	}
+	return d.act(ctx, id, saga.Event{
+		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
+		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
+	})
+}
+
+// unlike says why an order cannot be what the saga has bought, or nothing.
+func unlike(s saga.Saga, o pressone.Order) string {
+	switch {
+	case o.Status == "failed":
+		return fmt.Sprintf("PressOne says that order %d failed: it is not a purchase", o.ID)
+	case o.PackageID != s.PackageID:
+		return fmt.Sprintf("order %d is for package %s, not %s", o.ID, o.PackageID, s.PackageID)
+	case o.Type == "topup" != (s.Kind == message.Topup):
+		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
+	case s.Kind == message.Order && o.Quantity != s.Quantity:
+		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
+	}
+	return ""
+}
+
+// ConfirmAbsent records that an operator has checked with PressOne that nothing was
+// bought; the saga is submitted again.
+func (d *Desk) ConfirmAbsent(ctx context.Context, id uuid.UUID, by By) (saga.State, error) {
+	return d.act(ctx, id, saga.Event{Name: saga.ConfirmedAbsent, Actor: by.Actor, Reason: by.Reason})
+}
+
+// DiscardSaga closes a dead-lettered saga for good.
+func (d *Desk) DiscardSaga(ctx context.Context, id uuid.UUID, by By) (saga.State, error) {
+	return d.act(ctx, id, saga.Event{Name: saga.WasDiscarded, Actor: by.Actor, Reason: by.Reason})
+}
+
+const nowSQL = `SELECT now()`
+
+// act does one thing to one saga.
+func (d *Desk) act(ctx context.Context, id uuid.UUID, e saga.Event) (saga.State, error) {
+	s, err := d.Store.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	var now time.Time
+	if err := d.DB.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
+		return "", fmt.Errorf("deadletter: %w", err)
+	}
+	decision, err := d.Policy.Decide(s, e, now, rand.Float64())
+	if err != nil {
+		return "", err
+	}
+	if err := d.Store.Apply(ctx, decision); err != nil {
+		return "", err
+	}
+	d.Log.InfoContext(ctx, "operator acted", "saga_id", id, "event", e.Name, "to", decision.After.State,
+		"actor", e.Actor, "reason", e.Reason)
+	d.Wake()
+	d.Published()
+	return decision.After.State, nil
+}
+
+const resolveSQL = `
+UPDATE dead_letter
+SET status = $2, actor = $3, note = $4, resolved_at = now()
+WHERE id = $1 AND status = 'open' AND saga_id IS NULL`
+
+// republish publishes the bytes of a letter without a saga as a new request.
+func (d *Desk) republish(ctx context.Context, l Letter, by By) error {
+	return d.resolve(ctx, l, "replayed", by, outbox.Message{Message: message.Message{
+		Subject: message.RequestSubject(l.Kind), ID: l.ID.String() + ".replay",
+		Header: message.SenderHeaders(l.Headers), Body: l.Body,
+	}})
+}
+
+// resolve closes a letter without a saga.
+func (d *Desk) resolve(ctx context.Context, l Letter, status string, by By, more ...outbox.Message) error {
+	err := pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, resolveSQL, l.ID, status, by.Actor, by.Reason)
+		if err == nil && tag.RowsAffected() == 0 {
+			return saga.ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		return outbox.Append(ctx, tx, append(more, outbox.Forget(l.ID))...)
+	})
+	if err != nil {
+		return fmt.Errorf("deadletter: resolve: %w", err)
+	}
+	d.Log.InfoContext(ctx, "operator acted", "dead_letter_id", l.ID, "status", status, "actor", by.Actor, "reason", by.Reason)
+	d.Published()
+	return nil
+}
+
+// Discard closes an open letter, and its saga if it has one.
+func (d *Desk) Discard(ctx context.Context, id uuid.UUID, by By) error {
+	l, err := d.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if l.Status != "open" {
+		return &saga.RefusedError{Why: refusal(l, true)}
+	}
+	if l.SagaID == nil {
+		return d.resolve(ctx, l, "discarded", by)
+	}
+	_, err = d.DiscardSaga(ctx, *l.SagaID, by)
+	return err
+}

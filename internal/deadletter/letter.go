@@ -1,0 +1,144 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+
+	"esimflow/internal/message"
+)
+
+// ErrNotFound says that there is no such dead letter.
+var ErrNotFound = errors.New("deadletter: not found")
+
+// Letter is one stop of a request.
+type Letter struct {
+	ID         uuid.UUID         `json:"id"`
+	Kind       message.Kind      `json:"kind"`
+	SagaID     *uuid.UUID        `json:"saga_id"` // null for bytes that never became a saga
+	RequestID  string            `json:"request_id"`
+	PackageID  string            `json:"package_id"`
+	ICCID      string            `json:"iccid" db:"iccid"`
+	Code       string            `json:"code"`
+	Class      string            `json:"class"`
+	Reason     string            `json:"reason"`
+	State      string            `json:"state"` // where the saga stopped
+	Attempts   int               `json:"attempts"`
+	Purchased  message.Purchased `json:"purchased"`
+	Replayable bool              `json:"replayable"`
+	CreatedAt  time.Time         `json:"created_at"`
+	Status     string            `json:"status"` // open, replayed, adopted, confirmed_absent, discarded
+	ResolvedAt *time.Time        `json:"resolved_at"`
+	Actor      string            `json:"actor"` // who resolved it,
+	Note       string            `json:"note"`  // and why
+	Subject    string            `json:"subject"`
+	Sequence   int64             `json:"sequence"`
+	Headers    nats.Header       `json:"headers"`
+	Body       []byte            `json:"body"` // as it arrived; base64 in JSON
+}
+
+const columns = `
+    id, kind, saga_id, request_id, package_id, iccid, code, class, reason, state, attempts, purchased,
+    replayable, created_at, status, resolved_at, actor, note, subject, sequence, headers, body`
+
+// Filter chooses letters. Empty fields choose all.
+type Filter struct {
+	IDs     []uuid.UUID   `json:"ids,omitempty"`
+	Kind    message.Kind  `json:"kind,omitempty"`
+	Code    string        `json:"code,omitempty"`
+	Class   string        `json:"class,omitempty"`
+	Package string        `json:"package,omitempty"`
+	ICCID   string        `json:"iccid,omitempty"`
+	Older   time.Duration `json:"older,omitempty"` // than that, nanoseconds in JSON
+}
+
+// Empty reports whether f chooses everything.
+func (f Filter) Empty() bool {
+	return len(f.IDs) == 0 && f.Kind == "" && f.Code == "" && f.Class == "" && f.Package == "" && f.ICCID == "" && f.Older == 0
+}
+
+const listSQL = `
+SELECT` + columns + `
+FROM dead_letter
+WHERE ($1::uuid[] IS NULL OR id = ANY($1))
+  AND ($2 = '' OR kind = $2)
+  AND ($3 = '' OR code = $3)
+  AND ($4 = '' OR class = $4)
+  AND ($5 = '' OR package_id = $5)
+  AND ($6 = '' OR iccid = $6)
+  AND created_at <= now() - $7::interval
+  AND ($8 = '' OR status = $8)
+ORDER BY created_at, id
+LIMIT $9`
+
+// Desk is where operators work on dead letters.
+type Desk struct {
+	Config
+}
+
+// List returns up to limit letters, oldest first; status "" is any.
+func (d *Desk) List(ctx context.Context, f Filter, status string, limit int) ([]Letter, error) {
+	rows, err := d.DB.Query(ctx, listSQL, f.IDs, f.Kind, f.Code, f.Class, f.Package, f.ICCID, f.Older, status, limit)
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: list: %w", err)
+	}
+	letters, err := pgx.CollectRows(rows, pgx.RowToStructByName[Letter])
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: list: %w", err)
+	}
+	return letters, nil
+}
+
+// Get returns one letter, or ErrNotFound.
+func (d *Desk) Get(ctx context.Context, id uuid.UUID) (Letter, error) {
+	letters, err := d.List(ctx, Filter{IDs: []uuid.UUID{id}}, "", 1)
+	if err == nil && len(letters) == 0 {
+		return Letter{}, ErrNotFound
+	}
+	if err != nil {
+		return Letter{}, err
+	}
+	return letters[0], nil
+}
+
+const copiesSQL = `
+SELECT id, dlq_sequence
+FROM dead_letter
+WHERE id = ANY($1) AND dlq_sequence IS NOT NULL`
+
+// Copies tells where on ESIM_DLQ the copies of letters are.
+func Copies(db *pgxpool.Pool) func(ctx context.Context, letters []uuid.UUID) (map[uuid.UUID]uint64, error) {
+	return func(ctx context.Context, letters []uuid.UUID) (map[uuid.UUID]uint64, error) {
+		at := map[uuid.UUID]uint64{}
+		rows, err := db.Query(ctx, copiesSQL, letters)
+		if err != nil {
+			return nil, fmt.Errorf("deadletter: copies: %w", err)
+		}
+		var id uuid.UUID
+		var seq int64
+		_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
+			at[id] = uint64(seq)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("deadletter: copies: %w", err)
+		}
+		return at, nil
+	}
+}
+
+const copiedSQL = `
+UPDATE dead_letter
+SET dlq_sequence = $2
+WHERE id = $1`
+
+// Copied notes where on ESIM_DLQ a letter's copy is, in the caller's transaction.
+func Copied(b *pgx.Batch, letter uuid.UUID, sequence uint64) {
+	b.Queue(copiedSQL, letter, int64(sequence))
+}

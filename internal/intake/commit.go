@@ -1,0 +1,245 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"esimflow/internal/message"
+	"esimflow/internal/outbox"
+	"esimflow/internal/saga"
+)
+
+// arrival is a message and what is to become of it.
+type arrival struct {
+	msg      jetstream.Msg
+	meta     *jetstream.MsgMetadata
+	decision saga.Decision      // if it was understood
+	letter   message.DeadLetter // if not
+	result   string             // accepted, duplicate, conflict, malformed
+}
+
+// commit makes a batch durable and acknowledges it. It tries until that has worked or ctx
+// is cancelled: a message that is not acknowledged is delivered again.
+func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
+	received := time.Now()
+	var refused error
+	for failures := 0; ; failures++ {
+		arrivals, err := c.store(ctx, batch, refused)
+		if err == nil {
+			c.setProblem(nil)
+			for _, a := range arrivals {
+				c.Metrics.decided(c.Kind, a)
+				if err := a.msg.Ack(); err != nil {
+					c.Log.WarnContext(ctx, "message was not acknowledged", "sequence", a.meta.Sequence.Stream, "err", err)
+				}
+			}
+			c.Metrics.committed(c.Kind, time.Since(received))
+			return
+		}
+		if isData(err) && len(batch) > 1 {
+			for _, m := range batch {
+				c.commit(ctx, []jetstream.Msg{m})
+			}
+			return
+		}
+		if isData(err) && refused == nil {
+			refused = err // this one cannot be stored as a request: bury it
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		c.setProblem(fmt.Errorf("intake: requests cannot be stored: %w", err))
+		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
+		pause(ctx, min(2*time.Second, 50*time.Millisecond<<min(failures, 10)))
+	}
+}
+
+// isData reports an error that is due to what is in a message (SQLSTATE classes 22 and
+// 23), and not to Postgres's condition.
+func isData(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
+}
+
+// store writes what becomes of a batch in one transaction, and starts what can be run at
+// once. If Postgres has refused the batch, which is then one message, it is buried.
+func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused error) ([]*arrival, error) {
+	admission := c.Runner.Admit(len(batch))
+	arrivals, err := c.understand(batch, admission, refused)
+	if err != nil {
+		admission.Cancel()
+		return nil, err
+	}
+	// Stopping does not cancel a commit under way.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	err = pgx.BeginTxFunc(ctx, c.DB, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if err := accept(ctx, tx, arrivals); err != nil {
+			return err
+		}
+		return bury(ctx, tx, arrivals)
+	})
+	if err != nil {
+		admission.Cancel()
+		return nil, err
+	}
+	var started []saga.Saga
+	for _, a := range arrivals {
+		if a.result == resultAccepted && a.decision.After.State == saga.Submitting {
+			started = append(started, a.decision.After)
+		}
+	}
+	admission.Start(started)
+	for _, a := range arrivals {
+		if a.letter.ID != "" {
+			c.Published()
+			break
+		}
+	}
+	return arrivals, nil
+}
+
+const commitTimeout = 10 * time.Second
+
+// understand reads the messages.
+func (c *Consumer) understand(batch []jetstream.Msg, admission *saga.Admission, refused error) ([]*arrival, error) {
+	room := admission.Room
+	arrivals := make([]*arrival, len(batch))
+	for i, m := range batch {
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, fmt.Errorf("intake: not a JetStream message: %w", err)
+		}
+		a := &arrival{msg: m, meta: meta}
+		arrivals[i] = a
+		request, err := message.DecodeRequest(c.Kind, m.Headers(), m.Data())
+		if refused != nil {
+			err = fmt.Errorf("intake: it cannot be stored: %w", refused)
+		}
+		if err != nil {
+			a.reject(c.Kind, saga.CodeMalformed, saga.ClassMalformed, "", err.Error())
+			continue
+		}
+		s := saga.New(request, saga.Source{
+			Subject: m.Subject(), Sequence: meta.Sequence.Stream, Header: message.SenderHeaders(m.Headers()),
+			Body: m.Data(), Metadata: request.Metadata,
+		}, meta.Timestamp)
+		if room > 0 && admission.Admits(c.Kind) {
+			room--
+			s.Worker = admission.Worker
+		}
+		e := saga.Event{Name: saga.Accepted}
+		if a.decision, err = c.Policy.Decide(s, e, c.Lease.Now(), rand.Float64()); err != nil {
+			return nil, err
+		}
+		a.result = resultAccepted
+	}
+	return arrivals, nil
+}
+
+// accept inserts the sagas and finds out which of them were there before.
+func accept(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
+	var decisions []saga.Decision
+	var of []*arrival
+	for _, a := range arrivals {
+		if a.letter.ID == "" {
+			decisions, of = append(decisions, a.decision), append(of, a)
+		}
+	}
+	if len(decisions) == 0 {
+		return nil
+	}
+	known, err := saga.Accept(ctx, tx, decisions)
+	if err != nil {
+		return err
+	}
+	for i, a := range of {
+		s := a.decision.After
+		switch {
+		case known[i].ID == s.ID:
+			a.result = resultAccepted
+		case known[i].Fingerprint == s.Fingerprint:
+			a.result = resultDuplicate
+		default:
+			a.reject(s.Kind, saga.CodeConflict, saga.ClassConflict, s.RequestID, fmt.Sprintf(
+				"request_id was accepted before with another meaning: fingerprint %s then, %s now",
+				known[i].Fingerprint, s.Fingerprint))
+		}
+	}
+	return nil
+}
+
+// bury stores the dead letters and their copies for the stream.
+func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
+	var letters pgx.Batch
+	isNew := map[string]bool{}
+	for _, a := range arrivals {
+		if a.letter.ID == "" {
+			continue
+		}
+		packageID, iccid := a.decision.After.PackageID, a.decision.After.ICCID
+		saga.QueueLetter(&letters, a.letter, packageID, iccid).Exec(func(tag pgconn.CommandTag) error {
+			isNew[a.letter.ID] = tag.RowsAffected() == 1
+			return nil
+		})
+	}
+	if letters.Len() == 0 {
+		return nil
+	}
+	if err := tx.SendBatch(ctx, &letters).Close(); err != nil {
+		return fmt.Errorf("intake: dead letters: %w", err)
+	}
+	for _, a := range arrivals {
+		if !isNew[a.letter.ID] {
+			continue // it was delivered before
+		}
+		copied := outbox.Message{Message: a.letter.Message(), DeadLetter: uuid.MustParse(a.letter.ID)}
+		if err := outbox.Append(ctx, tx, copied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reject makes a dead letter without a saga. Its id is the message's own, however often
+// it is delivered; the time and the bytes are in it because a stream that is made anew
+// begins to count anew.
+func (a *arrival) reject(k message.Kind, code, class, requestID, reason string) {
+	digest := sha256.Sum256(a.msg.Data())
+	name := fmt.Appendf(nil, "%s %d %d %x", a.msg.Subject(), a.meta.Sequence.Stream, a.meta.Timestamp.UnixNano(), digest)
+	header := a.msg.Headers()
+	if header == nil {
+		header = nats.Header{}
+	}
+	a.result = code
+	a.letter = message.DeadLetter{
+		ID: uuid.NewSHA1(uuid.NameSpaceURL, name).String(), Kind: k, RequestID: requestID,
+		Code: code, Class: class, Reason: oneLine(reason),
+		Purchased: message.PurchasedNo, Replayable: true, Time: a.meta.Timestamp,
+		SourceSubject: a.msg.Subject(), SourceSequence: a.meta.Sequence.Stream, Header: message.SenderHeaders(header), Body: a.msg.Data(),
+	}
+}
+
+// oneLine makes a text of errors fit for a column and a header.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, s)
+}

@@ -1,0 +1,179 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"esimflow/internal/message"
+	"esimflow/internal/saga"
+)
+
+// Config is what a Consumer works with.
+type Config struct {
+	JetStream jetstream.JetStream
+	DB        *pgxpool.Pool
+	Kind      message.Kind
+	Policy    saga.Policy
+	Lease     *saga.Lease
+	Runner    *saga.Runner
+	Published func() // called when the outbox has got something to publish
+	Metrics   *Metrics
+	Log       *slog.Logger
+	Stall     time.Duration // without a delivery although messages are pending: rebuild; 0 is 30 s
+}
+
+// Consumer takes the requests of one kind.
+type Consumer struct {
+	Config
+
+	mu      sync.Mutex
+	problem error     // why it is not ready
+	moved   time.Time // when it last got or committed something
+}
+
+// maxBatch is how many messages are taken ahead, and committed at once at the most.
+const maxBatch = 256
+
+// NewConsumer returns a consumer; nothing happens until Run.
+func NewConsumer(cfg Config) *Consumer {
+	if cfg.Stall == 0 {
+		cfg.Stall = 30 * time.Second
+	}
+	return &Consumer{Config: cfg, problem: errors.New("intake: not subscribed yet")}
+}
+
+// Ready returns why the consumer takes no requests, or nil.
+func (c *Consumer) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.problem
+}
+
+func (c *Consumer) setProblem(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.problem = err
+}
+
+func (c *Consumer) touch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved = time.Now()
+}
+
+func (c *Consumer) idleFor() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.moved)
+}
+
+// Run subscribes, and subscribes again whenever that is needed, until ctx is cancelled;
+// then it commits what it has taken and returns nil.
+func (c *Consumer) Run(ctx context.Context) error {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := c.subscribe(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		c.setProblem(err)
+		c.Log.WarnContext(ctx, "subscribing again", "consumer", message.Consumer(c.Kind), "err", err)
+		pause(ctx, min(time.Second, 50*time.Millisecond<<min(failures, 10)))
+	}
+	return nil
+}
+
+// subscribe consumes until ctx is cancelled or the subscription is of no use any more.
+func (c *Consumer) subscribe(ctx context.Context) error {
+	consumer, err := c.JetStream.Consumer(ctx, message.RequestsStream, message.Consumer(c.Kind))
+	if err != nil {
+		return fmt.Errorf("intake: consumer %s: %w (create it with: esimctl streams apply)", message.Consumer(c.Kind), err)
+	}
+	messages := make(chan jetstream.Msg, maxBatch)
+	consuming, err := consumer.Consume(func(m jetstream.Msg) { messages <- m },
+		jetstream.PullMaxMessages(maxBatch), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			c.Log.WarnContext(ctx, "consumer", "consumer", message.Consumer(c.Kind), "err", err)
+		}))
+	if err != nil {
+		return fmt.Errorf("intake: consume: %w", err)
+	}
+	c.touch()
+	c.setProblem(nil)
+	watch, unwatch := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { unwatch(c.watch(watch, consumer)) })
+	var stopper sync.WaitGroup
+	stopper.Go(func() {
+		<-watch.Done()
+		consuming.Drain() // what has been delivered is taken, nothing more
+		<-consuming.Closed()
+		close(messages)
+	})
+	c.work(ctx, messages)
+	watcher.Wait()
+	stopper.Wait()
+	return context.Cause(watch)
+}
+
+// work commits batches until there are no more messages: whatever has gathered while the
+// last batch was being committed makes up the next.
+func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg) {
+	for first := range messages {
+		batch := []jetstream.Msg{first}
+	gather:
+		for len(batch) < maxBatch {
+			select {
+			case m, ok := <-messages:
+				if !ok {
+					break gather
+				}
+				batch = append(batch, m)
+			default:
+				break gather
+			}
+		}
+		c.touch()
+		c.commit(ctx, batch)
+		c.touch()
+	}
+}
+
+// watch returns when the subscription is of no use any more: the consumer is gone, or
+// nothing is delivered although messages are pending.
+func (c *Consumer) watch(ctx context.Context, consumer jetstream.Consumer) error {
+	tick := time.NewTicker(c.Stall / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		info, err := consumer.Info(ctx)
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+			return fmt.Errorf("intake: %w", err)
+		case err != nil || info.NumPending == 0:
+			continue // NATS away: the client reconnects by itself
+		}
+		if c.idleFor() > c.Stall && c.Ready() == nil {
+			return fmt.Errorf("intake: %d messages are pending and none was delivered for %v", info.NumPending, c.Stall)
+		}
+	}
+}
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

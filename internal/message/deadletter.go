@@ -1,0 +1,83 @@
+package message
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers of a dead letter's copy on ESIM_DLQ.
+const (
+	HeaderDeadLetterID   = "Esim-Dead-Letter-Id"
+	HeaderSagaID         = "Esim-Saga-Id" // absent where the bytes never became a saga
+	HeaderRequestID      = "Esim-Request-Id"
+	HeaderCode           = "Esim-Code"
+	HeaderClass          = "Esim-Class"
+	HeaderReason         = "Esim-Reason"
+	HeaderState          = "Esim-State"
+	HeaderAttempts       = "Esim-Attempts"
+	HeaderPurchased      = "Esim-Purchased"
+	HeaderReplayable     = "Esim-Replayable"
+	HeaderTime           = "Esim-Time"
+	HeaderSourceSubject  = "Esim-Source-Subject"
+	HeaderSourceSequence = "Esim-Source-Sequence"
+)
+
+// DeadLetter is a request that stopped, or bytes that never became one.
+type DeadLetter struct {
+	ID         string
+	Kind       Kind
+	SagaID     string
+	RequestID  string
+	Code       string
+	Class      string
+	Reason     string
+	State      string // where it stopped; empty without a saga
+	Attempts   int
+	Purchased  Purchased
+	Replayable bool
+	Time       time.Time
+
+	SourceSubject  string
+	SourceSequence uint64
+	Header         nats.Header // as it arrived
+	Body           []byte      // as it arrived
+}
+
+// Message is the copy for ESIM_DLQ: the bytes as they arrived, the sender's headers, and
+// ours.
+func (d DeadLetter) Message() Message {
+	h := maps.Clone(SenderHeaders(d.Header))
+	set := func(name, value string) {
+		if value != "" {
+			h[name] = []string{oneLine(value)}
+		}
+	}
+	set(HeaderDeadLetterID, d.ID)
+	set(HeaderSagaID, d.SagaID)
+	set(HeaderRequestID, d.RequestID)
+	set(HeaderCode, d.Code)
+	set(HeaderClass, d.Class)
+	set(HeaderReason, d.Reason)
+	set(HeaderState, d.State)
+	set(HeaderAttempts, strconv.Itoa(d.Attempts))
+	set(HeaderPurchased, string(d.Purchased))
+	set(HeaderReplayable, strconv.FormatBool(d.Replayable))
+	set(HeaderTime, d.Time.UTC().Format(time.RFC3339Nano))
+	set(HeaderSourceSubject, d.SourceSubject)
+	set(HeaderSourceSequence, strconv.FormatUint(d.SourceSequence, 10))
+	return Message{Subject: DeadLetterSubject(d.Kind, d.Code), ID: d.ID, Header: h, Body: d.Body}
+}
+
+// oneLine keeps a value from ending its header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' {
+			return ' '
+		}
+		return r
+	}, s)
+}

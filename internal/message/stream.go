@@ -1,0 +1,93 @@
+package message
+
+import (
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The streams.
+const (
+	RequestsStream    = "ESIM_REQUESTS"
+	EventsStream      = "ESIM_EVENTS"
+	DeadLettersStream = "ESIM_DLQ"
+)
+
+// Hints on core NATS: they save a wait and carry nothing that may not be lost.
+const (
+	OutboxHint = "esimflow.hint.outbox" // the outbox has something to publish
+	GateHint   = "esimflow.hint.gate"   // a lane of the gate has changed
+)
+
+// A request must fit on ESIM_DLQ with our headers added, so ESIM_REQUESTS takes a little
+// less than the 1 MiB that a NATS server takes by default.
+const (
+	maxRequestSize    = 1<<20 - deadLetterHeaders
+	deadLetterHeaders = 16 << 10
+)
+
+const duplicateWindow = 10 * time.Minute
+
+// RequestSubject is where requests of kind k arrive.
+func RequestSubject(k Kind) string { return "esim.request." + string(k) }
+
+// DeadLetterSubject is where copies of dead letters of kind k with this code go. A code
+// that a subject cannot carry is cleaned: it comes from PressOne.
+func DeadLetterSubject(k Kind, code string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, code)
+	if clean == "" {
+		clean = "_"
+	}
+	return "esim.dlq." + string(k) + "." + clean
+}
+
+// Consumer is the durable consumer of the requests of kind k.
+func Consumer(k Kind) string { return "esimflow-" + string(k) }
+
+// Streams is what esimflow needs, with that many replicas. Requests and dead letters
+// refuse when they are full; they never drop what is open.
+func Streams(replicas int) []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name: RequestsStream, Description: "eSIM order and top-up requests",
+			Subjects: []string{RequestSubject(Order), RequestSubject(Topup)},
+			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+			MaxMsgSize: maxRequestSize, Replicas: replicas, Duplicates: duplicateWindow,
+		},
+		{
+			Name: EventsStream, Description: "results of eSIM orders and top-ups",
+			Subjects: []string{
+				EventSubject(Order, Completed), EventSubject(Order, Failed),
+				EventSubject(Topup, Completed), EventSubject(Topup, Failed),
+			},
+			Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+			Replicas: replicas, Duplicates: duplicateWindow,
+		},
+		{
+			Name: DeadLettersStream, Description: "open dead letters of esimflow",
+			Subjects: []string{"esim.dlq.order.*", "esim.dlq.topup.*"},
+			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+			Replicas: replicas, Duplicates: duplicateWindow, AllowDirect: true,
+		},
+	}
+}
+
+// Consumers is the durable consumers of ESIM_REQUESTS. Nothing is ever given up on
+// (MaxDeliver -1): a request leaves only by being committed.
+func Consumers() []jetstream.ConsumerConfig {
+	var all []jetstream.ConsumerConfig
+	for _, k := range Kinds() {
+		all = append(all, jetstream.ConsumerConfig{
+			Durable: Consumer(k), FilterSubject: RequestSubject(k),
+			AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1,
+			MaxAckPending: 10_000, DeliverPolicy: jetstream.DeliverAllPolicy,
+		})
+	}
+	return all
+}

@@ -1,0 +1,146 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"esimflow/internal/message"
+)
+
+// Hooks is what the acknowledgement of a message means to others.
+type Hooks struct {
+	// Published is called in the transaction that deletes the rows of acknowledged
+	// messages. What it returns is called after the commit.
+	Published func(ctx context.Context, tx pgx.Tx, acked []Acked) (committed func(), err error)
+	// Copies tells where on ESIM_DLQ the copies of dead letters are.
+	Copies func(ctx context.Context, letters []uuid.UUID) (map[uuid.UUID]uint64, error)
+}
+
+// Acked is a message that its stream has acknowledged.
+type Acked struct {
+	Message
+	Sequence uint64
+}
+
+// Config is what a Relay works with.
+type Config struct {
+	DB    *pgxpool.Pool
+	NATS  *nats.Conn
+	Name  string // of this relay, unique: for the leadership
+	Hooks Hooks
+	Log   *slog.Logger
+	Reg   prometheus.Registerer
+}
+
+// Relay moves the outbox to JetStream.
+type Relay struct {
+	Config
+	lead    leadership
+	metrics *metrics
+	wake    chan struct{}
+}
+
+// Timing. A relay that dies is replaced within leadTTL and one poll.
+const (
+	leadTTL   = 3 * time.Second
+	pollEvery = time.Second
+	ackWait   = 2 * time.Second
+	batchSize = 512
+)
+
+// NewRelay returns a relay; nothing happens until Run.
+func NewRelay(cfg Config) *Relay {
+	return &Relay{
+		Config: cfg, metrics: newMetrics(cfg.Reg), wake: make(chan struct{}, 1),
+		lead: leadership{db: cfg.DB, name: "outbox", holder: cfg.Name, ttl: leadTTL},
+	}
+}
+
+// Run publishes while it leads, and otherwise stands by, until ctx is cancelled. A batch
+// in hand is finished. It returns nil when stopped by ctx.
+func (r *Relay) Run(ctx context.Context) error {
+	js, err := jetstream.New(r.NATS, jetstream.WithPublishAsyncMaxPending(2*batchSize))
+	if err != nil {
+		return err
+	}
+	hints, err := r.NATS.Subscribe(message.OutboxHint, func(*nats.Msg) {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = hints.Unsubscribe() }()
+
+	work := context.WithoutCancel(ctx)
+	leading := false
+	var renewed time.Time
+	for ctx.Err() == nil {
+		wait := pollEvery
+		var err error
+		if time.Since(renewed) >= leadTTL/3 {
+			renewed = time.Now()
+			leading, err = r.vie(ctx, leading)
+		}
+		if err == nil && leading && r.NATS.IsConnected() {
+			var moved int
+			moved, err = r.runOnce(work, js)
+			if moved == batchSize {
+				wait = 0
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			r.Log.WarnContext(ctx, "outbox was not relayed", "err", err)
+		}
+		r.sleep(ctx, wait)
+	}
+	stop, cancel := context.WithTimeout(work, ackWait)
+	defer cancel()
+	return r.lead.resign(stop)
+}
+
+// vie takes, renews or awaits the leadership.
+func (r *Relay) vie(ctx context.Context, leading bool) (bool, error) {
+	leads, err := r.lead.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	if leads != leading {
+		r.Log.InfoContext(ctx, "leadership of the outbox", "leads", leads)
+	}
+	return leads, r.metrics.refresh(ctx, r.DB)
+}
+
+// sleep waits for a hint, or d.
+func (r *Relay) sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-r.wake:
+	case <-t.C:
+	}
+}
+
+// runOnce moves one batch and returns how many rows it took up.
+func (r *Relay) runOnce(ctx context.Context, js jetstream.JetStream) (int, error) {
+	rows, err := r.due(ctx)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	var b batch
+	r.publish(ctx, js, rows, &b)
+	forgetErr := r.forget(ctx, js, rows, &b)
+	return len(rows), errors.Join(forgetErr, r.settle(ctx, &b))
+}

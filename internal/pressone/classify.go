@@ -1,0 +1,233 @@
+package pressone
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PressOne's codes that mean something to us. All others are told apart by their status alone.
+const (
+	codeInsufficientCredit = "11" // insufficient credit
+	codeMaintenance        = "13" // operator under maintenance
+	codeOutOfStock         = "33" // insufficient stock
+	codeUnexpected         = "53" // something unexpected, try later: ambiguous
+	codeRecycled           = "73" // the eSIM was recycled
+	codeAddress            = "89" // calling address is not on the allow-list
+	codeLimited            = "4004"
+	codePaymentRequired    = "4007"
+	codeTokenMissing       = "4009"
+	codeTokenInvalid       = "4013"
+	codeTokenExpired       = "4014"
+	codeUnavailable        = "4033" // temporarily unavailable
+	codeInternal           = "5001" // internal error
+)
+
+// method tells the calls that spend money from those that only read.
+type method int
+
+const (
+	post method = iota // the careful one is the zero value
+	read
+)
+
+// answer is everything of a response that the classification may depend on.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	cut    error     // why the body is not whole: then nothing is concluded from it
+	now    time.Time // for a Retry-After that is a date, when the answer bears none
+}
+
+// classify says what an answer means: DESIGN 2.3. It is asked about every answer that is not a readable success, so for a
+// 2xx it describes the case that the body could not be understood.
+//
+// The order is: status, then code, then keys of data; never text. Codes that concern the account or the rate limit count
+// on any 4xx except 402, because PressOne publishes the same errors under 400 and 422. Codes that do not say no (53, 4033,
+// 5001) are ambiguous on 422 and on a 4xx that nobody documented, as they are on their own statuses.
+func classify(m method, a answer, noEffect map[string]bool) *Error {
+	var b errorBody
+	if a.cut == nil {
+		b = readErrorBody(a.body)
+	}
+	e := &Error{Status: a.status, Code: b.code, Reason: b.reason, Fields: b.fields, Err: a.cut}
+	if e.Reason == "" {
+		e.Reason = strings.ToLower(http.StatusText(a.status))
+	}
+	e.RetryAfter = retryAfter(a)
+	switch {
+	case a.status >= 200 && a.status <= 299:
+		if m == post {
+			e.Raw = a.body
+		}
+		e.Reason = b.reason // a status of "ok" explains nothing
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
+		e.Disposition, e.Account = NotApplied, true
+	case a.status == http.StatusTooManyRequests:
+		e.Disposition, e.Limited = NotApplied, true
+	case a.status == http.StatusPaymentRequired:
+		e.Disposition = Refused
+	case a.status >= 400 && a.status <= 499 && aboutLimit(b.code):
+		e.Disposition, e.Limited = NotApplied, true
+	case a.status >= 400 && a.status <= 499 && aboutAccount(b.code):
+		e.Disposition, e.Account = NotApplied, true
+	case a.status == http.StatusBadRequest, a.status == http.StatusNotFound, a.status == http.StatusRequestEntityTooLarge:
+		e.Disposition = Refused
+	case a.status == http.StatusUnprocessableEntity && b.code == codeMaintenance:
+		e.Maintenance = true
+		if m == post {
+			e.Disposition = NotApplied
+		}
+	case a.status == http.StatusUnprocessableEntity && b.code == "" && len(b.fields) > 0:
+		e.Disposition = Refused
+	case a.status == http.StatusRequestTimeout, a.status == http.StatusConflict, a.status >= 500 && a.status <= 599:
+		// A gateway's own page may be JSON with the status for a code; that is not PressOne's answer.
+		e.Answered = b.code != "" && b.code != strconv.Itoa(a.status)
+	case a.status >= 400 && a.status <= 499 && ambiguous(b.code):
+		e.Answered = true
+	case a.status >= 400 && a.status <= 499 && b.code != "":
+		e.Disposition = Refused
+	}
+	if m == post && e.Disposition == Unknown && e.Answered && noEffect[e.Code] {
+		e.Disposition = NotApplied
+	}
+	if e.Disposition != Unknown && b.code != "" {
+		e.Answered = true
+	}
+	return e
+}
+
+func aboutLimit(code string) bool { return code == codeLimited }
+
+func aboutAccount(code string) bool {
+	switch code {
+	case codeTokenMissing, codeTokenInvalid, codeTokenExpired, codeAddress:
+		return true
+	}
+	return false
+}
+
+func ambiguous(code string) bool {
+	switch code {
+	case codeUnexpected, codeUnavailable, codeInternal:
+		return true
+	}
+	return false
+}
+
+// errorBody is what could be read from an error's body, in any of the shapes that PressOne uses:
+//
+//	{"code":34,"reason":"…"}                        business rules
+//	{"data":{"<field>":"…"},"meta":{"message":"…"}} fields
+//	{"data":[],"meta":{"message":"…"}}              401, 404
+//	{"message":"…"}                                 429
+//	{"reason":"…"}                                  seen once
+type errorBody struct {
+	code   string
+	reason string
+	fields []string
+}
+
+func readErrorBody(body []byte) errorBody {
+	var wire struct {
+		Code    json.RawMessage `json:"code"`
+		Reason  text            `json:"reason"`
+		Message text            `json:"message"`
+		Data    json.RawMessage `json:"data"`
+		Meta    json.RawMessage `json:"meta"`
+	}
+	if json.Unmarshal(body, &wire) != nil {
+		return errorBody{}
+	}
+	b := errorBody{code: readCode(wire.Code)}
+	var data map[string]text
+	if len(wire.Data) > 0 && json.Unmarshal(wire.Data, &data) == nil {
+		for k := range data {
+			if k = clean(k); k != "" {
+				b.fields = append(b.fields, k)
+			}
+		}
+		sort.Strings(b.fields)
+		b.fields = b.fields[:min(len(b.fields), 20)]
+	}
+	var meta struct {
+		Message text `json:"message"`
+	}
+	_ = json.Unmarshal(wire.Meta, &meta) // best effort: it is for people only
+	b.reason = clean(string(wire.Reason))
+	if b.reason == "" && len(b.fields) > 0 {
+		b.reason = clean(string(data[b.fields[0]]))
+	}
+	if b.reason == "" {
+		b.reason = clean(string(wire.Message))
+	}
+	if b.reason == "" {
+		b.reason = clean(string(meta.Message))
+	}
+	return b
+}
+
+// readCode reads a code that is a number or a string; "" when there is none. 0 is none: that is how frameworks write it. The
+// result can be part of a subject and of a label.
+func readCode(raw json.RawMessage) string {
+	var t text
+	if len(raw) == 0 || bytes.Equal(raw, []byte("true")) || bytes.Equal(raw, []byte("false")) || t.UnmarshalJSON(raw) != nil {
+		return ""
+	}
+	code := strings.TrimSpace(string(t))
+	if d, ok := parseDecimal(code); ok {
+		code = string(d) // 11 and "11" and 11.0 are one code
+	}
+	if code == "0" || code == "" {
+		return ""
+	}
+	code = strings.Map(func(r rune) rune {
+		switch {
+		case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r == '-', r == '_':
+			return r
+		}
+		return '_'
+	}, code)
+	return code[:min(len(code), 32)]
+}
+
+// retryAfterMax caps what is believed of a Retry-After: the longest limit in PressOne's documentation is a quarter of an
+// hour, so more than an hour is a mistake.
+const retryAfterMax = time.Hour
+
+// retryAfter reads the header as seconds or as a date; 0 when it is absent, unreadable or past. A date is compared with the
+// answer's own Date where there is one, so that clocks need not agree.
+func retryAfter(a answer) time.Duration {
+	v := strings.TrimSpace(a.header.Get("Retry-After"))
+	if v == "" {
+		return 0
+	}
+	if d, ok := parseDecimal(v); ok {
+		if strings.HasPrefix(string(d), "-") {
+			return 0
+		}
+		whole, fraction, _ := strings.Cut(string(d), ".")
+		n, err := strconv.ParseInt(whole, 10, 64)
+		if err != nil || n >= int64(retryAfterMax/time.Second) {
+			return retryAfterMax
+		}
+		if fraction != "" {
+			n++ // never earlier than asked
+		}
+		return time.Duration(n) * time.Second
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	now := a.now
+	if date, err := http.ParseTime(a.header.Get("Date")); err == nil {
+		now = date
+	}
+	return max(0, min(at.Sub(now), retryAfterMax))
+}

@@ -1,0 +1,176 @@
+package pressone
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics counts what is asked of PressOne. One is shared by the client, the token and the gate. A nil Metrics counts nothing.
+type Metrics struct {
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	gateOpen    *prometheus.GaugeVec
+	closedUntil *prometheus.GaugeVec
+	closures    *prometheus.CounterVec
+	tokenExpiry prometheus.Gauge
+	refreshes   *prometheus.CounterVec
+}
+
+const outcomeOK = "ok"
+
+// Results of refreshing the token.
+const (
+	refreshOK      = "ok"
+	refreshLimited = "limited" // the token endpoint's rate limit
+	refreshAccount = "account" // wrong credentials
+	refreshError   = "error"   // anything else
+)
+
+// NewMetrics registers the metrics of this package with reg.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	m := &Metrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "esimflow_provider_requests_total",
+			Help: "Requests to PressOne by what is known about their effect. The code is PressOne's, or http_<status>, or other.",
+		}, []string{"operation", "outcome", "code"}),
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:                            "esimflow_provider_request_seconds",
+			Help:                            "How long requests to PressOne took, body included.",
+			Buckets:                         []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"operation", "outcome"}),
+		gateOpen: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "esimflow_provider_gate_open",
+			Help: "1 when the lane is open, 0 when it is closed. Every replica reports the same: use min by (lane).",
+		}, []string{"lane"}),
+		closedUntil: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "esimflow_provider_gate_closed_until_timestamp_seconds",
+			Help: "When the lane opens by itself; 0 when it is open. Every replica reports the same: use max by (lane).",
+		}, []string{"lane"}),
+		closures: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "esimflow_provider_gate_closures_total",
+			Help: "Times that this replica closed a lane.",
+		}, []string{"lane", "reason"}),
+		tokenExpiry: f.NewGauge(prometheus.GaugeOpts{
+			Name: "esimflow_provider_token_expiry_timestamp_seconds",
+			Help: "When the access token in use will be replaced; 0 before the first. Every replica reports its own: use max.",
+		}),
+		refreshes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "esimflow_provider_token_refreshes_total",
+			Help: "Requests for an access token by result.",
+		}, []string{"result"}),
+	}
+	m.initialize()
+	return m
+}
+
+// initialize creates the series that alerts and dashboards look at, at zero: increase() does not see a counter born at 1.
+func (m *Metrics) initialize() {
+	for _, op := range operations {
+		for _, outcome := range []string{outcomeOK, Unknown.String(), NotApplied.String(), Refused.String()} {
+			m.seconds.WithLabelValues(string(op), outcome)
+			m.requests.WithLabelValues(string(op), outcome, "")
+		}
+		for _, status := range []int{500, 502, 503, 504} {
+			m.requests.WithLabelValues(string(op), Unknown.String(), "http_"+strconv.Itoa(status))
+		}
+		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_401")
+		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_403")
+		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_429")
+		m.requests.WithLabelValues(string(op), NotApplied.String(), codeLimited)
+	}
+	for _, op := range []Operation{OpSubmitOrder, OpSubmitTopup} {
+		for _, code := range []string{"11", "14", "23", "33", "34", "43", "73", "4001", "4005", "4007", "4008", "4010", "http_402", "http_422"} {
+			m.requests.WithLabelValues(string(op), Refused.String(), code)
+		}
+		for _, code := range []string{codeUnexpected, codeUnavailable, codeInternal} {
+			m.requests.WithLabelValues(string(op), Unknown.String(), code)
+		}
+		m.requests.WithLabelValues(string(op), NotApplied.String(), codeMaintenance)
+		m.requests.WithLabelValues(string(op), NotApplied.String(), codeAddress)
+	}
+	for _, lane := range lanes {
+		m.gateOpen.WithLabelValues(string(lane)).Set(1)
+		m.closedUntil.WithLabelValues(string(lane)).Set(0)
+		for _, reason := range []string{reasonLimited, reasonAccount, reasonOutage} {
+			m.closures.WithLabelValues(string(lane), reason)
+		}
+	}
+	for _, result := range []string{refreshOK, refreshLimited, refreshAccount, refreshError} {
+		m.refreshes.WithLabelValues(result)
+	}
+}
+
+// observe counts one request; e is nil when it succeeded.
+func (m *Metrics) observe(op Operation, e *Error, took time.Duration) {
+	if m == nil {
+		return
+	}
+	outcome, code := outcomeOK, ""
+	if e != nil {
+		outcome, code = e.Disposition.String(), codeLabel(e)
+	}
+	m.requests.WithLabelValues(string(op), outcome, code).Inc()
+	m.seconds.WithLabelValues(string(op), outcome).Observe(took.Seconds())
+}
+
+func (m *Metrics) refreshed(result string) {
+	if m != nil {
+		m.refreshes.WithLabelValues(result).Inc()
+	}
+}
+
+func (m *Metrics) expires(in time.Duration) {
+	if m != nil {
+		m.tokenExpiry.Set(float64(time.Now().Add(in).Unix()))
+	}
+}
+
+func (m *Metrics) closed(lane Lane, reason string) {
+	if m != nil {
+		m.closures.WithLabelValues(string(lane), reason).Inc()
+	}
+}
+
+// lane shows how long a lane is closed for.
+func (m *Metrics) lane(lane Lane, closedFor time.Duration) {
+	if m == nil {
+		return
+	}
+	open, until := 1.0, 0.0
+	if closedFor > 0 {
+		open, until = 0, math.Round(float64(time.Now().Add(closedFor).UnixMilli())/1000)
+	}
+	m.gateOpen.WithLabelValues(string(lane)).Set(open)
+	m.closedUntil.WithLabelValues(string(lane)).Set(until)
+}
+
+// codeLabel keeps the label's values a closed set: PressOne's documented codes, its documented statuses, and other.
+func codeLabel(e *Error) string {
+	switch e.Code {
+	case "11", "13", "14", "23", "33", "34", "43", "53", "73", "89",
+		"4001", "4004", "4005", "4007", "4008", "4009", "4010", "4013", "4014", "4033", "5001":
+		return e.Code
+	case "":
+	default:
+		return "other"
+	}
+	switch e.Status {
+	case 0:
+		return ""
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
+		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+		http.StatusOK, http.StatusRequestTimeout:
+		return "http_" + strconv.Itoa(e.Status)
+	}
+	return "other"
+}

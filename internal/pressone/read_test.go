@@ -1,0 +1,326 @@
+package pressone
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const anICCID = "8944465400000267221"
+
+// serveOne serves one answer to everything, and says what was asked.
+func serveOne(tb testing.TB, status int, body string) (string, func() *http.Request) {
+	tb.Helper()
+	var last atomic.Pointer[http.Request]
+	return serveHTTP(tb, func(w http.ResponseWriter, r *http.Request) {
+		last.Store(r)
+		w.Header().Set("Content-Type", "text/plain") // as balance is documented; nobody may care
+		w.WriteHeader(status)
+		_, _ = fmt.Fprint(w, body)
+	}), last.Load
+}
+
+func TestReads(t *testing.T) {
+	t.Parallel()
+
+	t.Run("order", func(t *testing.T) {
+		t.Parallel()
+		base, last := serveOne(t, 200, `{"data":{"id":9666,"quantity":1,"validity":"7","price":"9.50","description":null,`+
+			`"status":{"name":"Completed","slug":"completed"},"sims":[{"iccid":"`+anICCID+`"},{"iccid":"not digits"}]}}`)
+		o, err := newClient(t, base).Order(t.Context(), 9666)
+		require.NoError(t, err)
+		require.Equal(t, "completed", o.Status)
+		require.Nil(t, o.Description)
+		require.Equal(t, Decimal("9.5"), o.Price)
+		require.Len(t, o.Sims, 1, "what has no ICCID is no eSIM")
+		require.Equal(t, "/customer/v2/orders/9666", last().URL.Path)
+		require.Equal(t, "sims,status", last().URL.Query().Get("include"))
+		require.Equal(t, "application/json", last().Header.Get("Accept"))
+	})
+
+	t.Run("another order than asked for is unreadable", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":{"id":9667}}`)
+		_, err := newClient(t, base).Order(t.Context(), 9666)
+		require.ErrorIs(t, err, ErrUnreadable)
+	})
+
+	t.Run("eSIM", func(t *testing.T) {
+		t.Parallel()
+		base, last := serveOne(t, 200, `{"data":{"iccid":"`+anICCID+`","lpa":"h","matching_id":"m","qrcode":"LPA:1$h$m","recycled":false,"recycled_at":null}}`)
+		s, err := newClient(t, base).Sim(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.True(t, s.Installable())
+		require.Equal(t, "/customer/v2/sims/"+anICCID, last().URL.Path)
+	})
+
+	t.Run("a recycled eSIM is not installable", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":{"iccid":"`+anICCID+`","lpa":"h","matching_id":"m","qrcode":"q","recycled":true,"recycled_at":"2026-01-01 00:00:00"}}`)
+		s, err := newClient(t, base).Sim(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.True(t, s.Recycled)
+		require.False(t, s.Installable())
+	})
+
+	t.Run("an id that is none is refused, as PressOne would answer with everything", func(t *testing.T) {
+		t.Parallel()
+		c := newClient(t, "http://127.0.0.1:1/v2")
+		for name, call := range map[string]func() error{
+			"order":          func() error { _, err := c.Order(t.Context(), 0); return err },
+			"sim":            func() error { _, err := c.Sim(t.Context(), ""); return err },
+			"sim with slash": func() error { _, err := c.Sim(t.Context(), "89444654000002672/1"); return err },
+			"usage":          func() error { _, err := c.Usage(t.Context(), ""); return err },
+			"history":        func() error { _, err := c.PackageHistory(t.Context(), ""); return err },
+			"topups":         func() error { _, err := c.Topups(t.Context(), ""); return err },
+			"instructions":   func() error { _, err := c.Instructions(t.Context(), "", "en"); return err },
+		} {
+			err := call()
+			require.ErrorIs(t, err, ErrInvalid, name)
+			require.True(t, requireError(t, err).NotSent, name)
+		}
+	})
+
+	t.Run("top-ups, none, and a recycled eSIM", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":[{"id":"b-topup-2022","type":"topup","price":10,"amount":3072,"day":"30","is_unlimited":false,"title":"t","data":"3 GB","short_info":null}]}`)
+		list, err := newClient(t, base).Topups(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, "b-topup-2022", list[0].ID)
+		require.Equal(t, int64(30), *list[0].Days)
+		require.Equal(t, Decimal("10"), list[0].Price)
+
+		base, _ = serveOne(t, 200, `{"data":[]}`)
+		list, err = newClient(t, base).Topups(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.Empty(t, list)
+
+		base, _ = serveOne(t, 422, `{"code":73,"reason":"recycled"}`)
+		_, err = newClient(t, base).Topups(t.Context(), anICCID)
+		e := requireError(t, err)
+		require.Equal(t, Refused, e.Disposition)
+		require.Equal(t, ClassRecycled, e.Class())
+
+		base, _ = serveOne(t, 200, `{"meta":{}}`)
+		_, err = newClient(t, base).Topups(t.Context(), anICCID)
+		require.ErrorIs(t, err, ErrUnreadable, "no list is not an empty list")
+	})
+
+	t.Run("usage", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":{"remaining":767,"total":2048,"expired_at":"2022-01-01 00:00:00","is_unlimited":null,"status":"ACTIVE"}}`)
+		u, err := newClient(t, base).Usage(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.Equal(t, int64(767), *u.Remaining)
+		require.Nil(t, u.IsUnlimited)
+		require.Equal(t, time.Date(2022, 1, 1, 0, 0, 0, 0, time.UTC), *u.ExpiredAt)
+	})
+
+	t.Run("package history", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":[{"id":1,"status":"NOT_ACTIVE","remaining":0,"activated_at":"","expired_at":null,"finished_at":"2022-01-01T00:00:00+02:00","package":{"id":"p","type":"topup","price":10}}]}`)
+		h, err := newClient(t, base).PackageHistory(t.Context(), anICCID)
+		require.NoError(t, err)
+		require.Len(t, h, 1)
+		require.Nil(t, h[0].ActivatedAt)
+		require.Equal(t, time.Date(2021, 12, 31, 22, 0, 0, 0, time.UTC), *h[0].FinishedAt)
+		require.Equal(t, "p", h[0].Package.ID)
+	})
+
+	t.Run("instructions", func(t *testing.T) {
+		t.Parallel()
+		base, last := serveOne(t, 200, `{"data":{"instructions":{"language":"EN","ios":[{"model":null,"version":"15","installation_via_qr_code":{"steps":{"2":"b","1":"a","10":"c"},"qr_code_data":"`+canaryLPA+`"},"installation_manual":{"steps":{}},"network_setup":{"steps":{"1":"n"},"is_roaming":null}}],"android":[]}}}`)
+		i, err := newClient(t, base).Instructions(t.Context(), anICCID, "en")
+		require.NoError(t, err)
+		require.Equal(t, "en", last().Header.Get("Accept-Language"))
+		require.Equal(t, []string{"a", "b", "c"}, i.IOS[0].QRSteps)
+		require.Equal(t, canaryLPA, i.IOS[0].QRCodeData)
+		require.NotContains(t, fmt.Sprintf("%v %+v %v", i, i, i.IOS), "CANARY")
+	})
+
+	t.Run("devices, each once", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 200, `{"data":[{"os":"ios","brand":"A","name":"X"},{"os":"ios","brand":"A","name":"X"}]}`)
+		d, err := newClient(t, base).CompatibleDevices(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []Device{{OS: "ios", Brand: "A", Name: "X"}}, d)
+	})
+
+	t.Run("eSIMs and packages", func(t *testing.T) {
+		t.Parallel()
+		base, last := serveOne(t, 200, `{"data":[{"iccid":"`+anICCID+`"}],"meta":{"current_page":1,"last_page":1,"total":1}}`)
+		sims, err := newClient(t, base).Sims(t.Context(), SimFilter{ICCID: "89444"})
+		require.NoError(t, err)
+		require.Len(t, sims, 1)
+		require.Equal(t, "89444", last().URL.Query().Get("filter[iccid]"))
+
+		base, last = serveOne(t, 200, `{"data":{"0":{"slug":"united-states","country_code":"US","operators":[{"id":569,"type":"local","rechargeability":true,"packages":[{"id":"change-7days-1gb","type":"sim","price":4.5,"net_price":"3.2"}]}]}},"meta":{"current_page":1,"last_page":1,"total":1}}`)
+		regions, err := newClient(t, base).Packages(t.Context(), PackageFilter{Type: "local", Country: "US", Topups: true})
+		require.NoError(t, err)
+		require.Equal(t, Decimal("4.5"), regions[0].Operators[0].Packages[0].Price)
+		require.True(t, regions[0].Operators[0].Rechargeable)
+		require.Equal(t, "topup", last().URL.Query().Get("include"))
+	})
+
+	t.Run("redirects are not followed", func(t *testing.T) {
+		t.Parallel()
+		var hits atomic.Int32
+		base := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+			hits.Add(1)
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		})
+		_, err := newClient(t, base).Balance(t.Context())
+		require.Equal(t, 302, requireError(t, err).Status)
+		require.Equal(t, int32(1), hits.Load())
+	})
+
+	t.Run("a refused connection was not sent", func(t *testing.T) {
+		t.Parallel()
+		lis := listen(t)
+		require.NoError(t, lis.Close())
+		_, err := newClient(t, "http://"+lis.Addr().String()).Balance(t.Context())
+		e := requireError(t, err)
+		require.True(t, e.NotSent)
+	})
+}
+
+func TestBalance(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		body string
+		want Balance
+		ok   bool
+	}{
+		{`{"data":{"balances":{"name":"balance","availableBalance":{"amount":12.50,"currency":"USD"}}}}`, Balance{Known: true, Amount: "12.5", Currency: "USD"}, true},
+		{`{"data":{"balances":{"availableBalance":{"amount":"0","currency":"USD"}}}}`, Balance{Known: true, Amount: "0", Currency: "USD"}, true},
+		{`{"data":{"balances":[]}}`, Balance{}, true},
+		{`{"data":[]}`, Balance{}, true},
+		{`{"data":{}}`, Balance{}, true},
+		{`{"data":{"balances":{"availableBalance":{"amount":null}}}}`, Balance{}, false},
+		{`{"data":null}`, Balance{}, false},
+		{`{}`, Balance{}, false},
+		{`x`, Balance{}, false},
+	}
+	for _, tt := range tests {
+		base, _ := serveOne(t, 200, tt.body)
+		got, err := newClient(t, base).Balance(t.Context())
+		require.Equal(t, tt.ok, err == nil, tt.body)
+		require.Equal(t, tt.want, got, tt.body)
+	}
+}
+
+func TestReadsRefreshTheTokenAtMostOnce(t *testing.T) {
+	t.Parallel()
+	const notYours = `{"data":[],"meta":{"message":"This action is unauthorized."}}`
+
+	t.Run("and succeed", func(t *testing.T) {
+		t.Parallel()
+		var n atomic.Int32
+		base := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+			if n.Add(1) == 1 {
+				w.WriteHeader(401)
+			}
+			_, _ = fmt.Fprint(w, `{"data":{"balances":[]}}`)
+		})
+		_, err := newClient(t, base).Balance(t.Context())
+		require.NoError(t, err)
+	})
+
+	t.Run("and an order that is not ours neither drains the token endpoint nor closes the gate", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 401, notYours)
+		tokens := &staticTokens{version: 1}
+		c := newClient(t, base, func(cfg *Config) { cfg.Tokens = tokens })
+		for range 5 {
+			_, err := c.Order(t.Context(), 7)
+			e := requireError(t, err)
+			require.Equal(t, 401, e.Status)
+			require.False(t, e.Account)
+		}
+		require.Equal(t, 1, tokens.rejected)
+	})
+
+	t.Run("and a refusal elsewhere, or with a code, concerns the account", func(t *testing.T) {
+		t.Parallel()
+		base, _ := serveOne(t, 401, notYours)
+		_, err := newClient(t, base).Balance(t.Context())
+		require.True(t, requireError(t, err).Account)
+		base, _ = serveOne(t, 401, `{"code":4013}`)
+		_, err = newClient(t, base).Order(t.Context(), 7)
+		require.True(t, requireError(t, err).Account)
+	})
+}
+
+func TestSimRedactsItself(t *testing.T) {
+	t.Parallel()
+	var o Order
+	require.NoError(t, json.Unmarshal([]byte(orderBody[len(`{"data":`):strings.Index(orderBody, `,"meta"`)]), &o))
+	s := o.Sims[0]
+	receipt := Receipt{Order: o, Raw: []byte(orderBody), Status: 200}
+	var b strings.Builder
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	log.InfoContext(t.Context(), "sim", "sim", s, "sims", o.Sims, "order", o, "receipt", receipt, "token", Token{Value: canaryToken})
+	texts := []string{
+		b.String(), s.String(), fmt.Sprint(s), fmt.Sprintf("%+v %#v %s %q", s, &s, s, s), fmt.Sprintf("%+v", o), fmt.Sprintf("%v %+v", receipt, receipt),
+		fmt.Sprintf("%v %+v %#v", Token{Value: canaryToken}, Token{Value: canaryToken}, Token{Value: canaryToken}),
+		fmt.Sprintf("%v %+v %#v", Config{ClientSecret: canarySecret}, Config{ClientSecret: canarySecret}, Config{ClientSecret: canarySecret}),
+	}
+	for _, text := range texts {
+		require.NotContains(t, text, "CANARY")
+		require.NotContains(t, text, canaryToken)
+		require.NotContains(t, text, canarySecret)
+		require.NotContains(t, text, anICCID)
+	}
+	require.Contains(t, s.String(), "7221")
+
+	t.Run("but not in its JSON, which reads back the same", func(t *testing.T) {
+		t.Parallel()
+		raw, err := json.Marshal(o)
+		require.NoError(t, err)
+		require.Contains(t, string(raw), `"matching_id":"CANARY-MATCHING-ID"`)
+		var back Order
+		require.NoError(t, json.Unmarshal(raw, &back))
+		require.Equal(t, o, back)
+	})
+}
+
+func TestDecimal(t *testing.T) {
+	t.Parallel()
+	valid := map[string]Decimal{
+		`9.5`: "9.5", `"9.50"`: "9.5", `9.500`: "9.5", `"0009.5"`: "9.5", `10`: "10", `"100"`: "100", `0`: "0", `"0.00"`: "0", `-0.0`: "0",
+		`-1.25`: "-1.25", `1e1`: "10", `1.5E2`: "150", `125e-2`: "1.25", `5e-3`: "0.005", `" 4.5 "`: "4.5",
+		`0.1`: "0.1", `"123456789012345678901234567890.12"`: "123456789012345678901234567890.12",
+	}
+	for in, want := range valid {
+		var d Decimal
+		require.NoError(t, json.Unmarshal([]byte(in), &d))
+		require.Equal(t, want, d, in)
+	}
+	for _, in := range []string{`null`, `""`, `"x"`, `"1,234.5"`, `"1."`, `".5"`, `"--1"`, `true`, `{}`, `[]`, `"1e99999"`, `"NaN"`, `"+1"`, `"0x10"`, `"١"`} {
+		var d Decimal
+		require.NoError(t, json.Unmarshal([]byte(in), &d))
+		require.Empty(t, d, in)
+	}
+	a, ok := Decimal("0.1").Rat()
+	require.True(t, ok)
+	require.Equal(t, "1/10", a.String())
+	_, ok = Decimal("").Rat()
+	require.False(t, ok)
+}
+
+func TestNewRefusesABaseURL(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"", "host/v2", "ftp://host", "https://", "https://u:" + canarySecret + "@host/v2", "https://host/v2?x=1", "http://ho st:" + canarySecret, "https://host/#x"} {
+		_, err := New(Config{BaseURL: base, ClientSecret: "s"})
+		require.Error(t, err, base)
+		require.NotContains(t, err.Error(), canarySecret)
+	}
+}

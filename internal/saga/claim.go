@@ -1,0 +1,137 @@
+package saga
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// The states are named here although the argument names them too: the partial index
+// saga_due is used only if they are. A state of a newer version is not among them and is
+// left alone.
+const claimSQL = `
+WITH due AS (
+    SELECT id
+    FROM saga
+    WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND due_at <= now()
+      AND (state = ANY($2) OR deadline_at <= now())
+    ORDER BY due_at
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+), s AS (
+    UPDATE saga
+    SET worker = $1, version = version + 1, updated_at = now()
+    FROM due
+    WHERE saga.id = due.id AND EXISTS (SELECT FROM worker WHERE id = $1 AND expires_at > now())
+    RETURNING saga.*
+)
+SELECT` + columns + `
+FROM s
+JOIN saga_request r ON r.saga_id = s.id
+LEFT JOIN saga_purchase p ON p.saga_id = s.id`
+
+// Claim takes up to n due sagas in these states for a worker whose lease runs. Sagas past
+// their deadline are taken in any state: giving up needs no open lane.
+func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) ([]Saga, error) {
+	sagas, err := collect(st.db.Query(ctx, claimSQL, worker, states, n))
+	return sagas, translate("claim", err)
+}
+
+const nextDueSQL = `
+SELECT COALESCE(EXTRACT(EPOCH FROM MIN(due_at) - now()), 3600)::float8
+FROM saga
+WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND state = ANY($1)`
+
+// NextDue is how long it is until the next saga in these states is due; an hour if there
+// is none.
+func (st *Store) NextDue(ctx context.Context, states []State) (time.Duration, error) {
+	var seconds float64
+	err := st.db.QueryRow(ctx, nextDueSQL, states).Scan(&seconds)
+	return time.Duration(seconds * float64(time.Second)), translate("next due", err)
+}
+
+const abandonedSQL = `
+SELECT` + columns + `
+FROM saga s
+JOIN saga_request r ON r.saga_id = s.id
+LEFT JOIN saga_purchase p ON p.saga_id = s.id
+WHERE s.worker IS NOT NULL
+  AND NOT EXISTS (SELECT FROM worker w WHERE w.id = s.worker AND w.expires_at > now())
+LIMIT 1000`
+
+// Abandoned lists sagas whose worker's lease has run out.
+func (st *Store) Abandoned(ctx context.Context) ([]Saga, error) {
+	sagas, err := collect(st.db.Query(ctx, abandonedSQL))
+	return sagas, translate("abandoned", err)
+}
+
+const heldBySQL = `
+SELECT` + columns + `
+FROM saga s
+JOIN saga_request r ON r.saga_id = s.id
+LEFT JOIN saga_purchase p ON p.saga_id = s.id
+WHERE s.worker = $1`
+
+// HeldBy lists the sagas that a worker holds according to Postgres.
+func (st *Store) HeldBy(ctx context.Context, worker uuid.UUID) ([]Saga, error) {
+	sagas, err := collect(st.db.Query(ctx, heldBySQL, worker))
+	return sagas, translate("held by", err)
+}
+
+const insertSQL = `
+INSERT INTO saga (id, kind, request_id, state, worker, due_at, deadline_at, reference, fingerprint,
+                  package_id, quantity, iccid, attempts, tries, intent_at, intent_deadline, requested_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+ON CONFLICT ON CONSTRAINT saga_key DO NOTHING`
+
+const insertRequestSQL = `
+INSERT INTO saga_request (saga_id, subject, sequence, headers, body, metadata)
+SELECT $1, $2, $3, $4, $5, $6
+WHERE EXISTS (SELECT FROM saga WHERE id = $1)`
+
+const insertHistorySQL = `
+INSERT INTO saga_history (saga_id, version, event, to_state, attempt, due_at)
+SELECT $1, $2, $3, $4, $5, $6
+WHERE EXISTS (SELECT FROM saga WHERE id = $1)`
+
+const fingerprintSQL = `
+SELECT id, fingerprint
+FROM saga
+WHERE kind = $1 AND request_id = $2`
+
+// Known is what is on record for a request's key.
+type Known struct {
+	ID          uuid.UUID
+	Fingerprint string
+}
+
+// Accept inserts accepted sagas in the caller's transaction and returns what is then on
+// record under each one's key: its own id if it is new, an earlier saga's if it is not.
+// The insert is the acceptance.
+func Accept(ctx context.Context, tx pgx.Tx, accepted []Decision) ([]Known, error) {
+	known := make([]Known, len(accepted))
+	var b pgx.Batch
+	b.Queue(durableSQL)
+	for i, d := range accepted {
+		s := d.After
+		var iccid *string
+		if s.ICCID != "" {
+			iccid = &s.ICCID
+		}
+		b.Queue(insertSQL, s.ID, s.Kind, s.RequestID, s.State, nullUUID(s.Worker), nullTime(s.DueAt), s.DeadlineAt,
+			s.Reference, s.Fingerprint, s.PackageID, s.Quantity, iccid, s.Attempts, s.Tries,
+			nullTime(s.IntentAt), nullTime(s.IntentDeadline), s.RequestedAt)
+		b.Queue(insertRequestSQL, s.ID, s.Source.Subject, int64(s.Source.Sequence), orEmptyHeader(s.Source.Header),
+			s.Source.Body, []byte(s.Source.Metadata))
+		b.Queue(insertHistorySQL, s.ID, s.Version, d.Entry.Event, d.Entry.To, d.Entry.Attempt, nullTime(d.Entry.DueAt))
+		b.Queue(fingerprintSQL, s.Kind, s.RequestID).QueryRow(func(r pgx.Row) error {
+			return r.Scan(&known[i].ID, &known[i].Fingerprint)
+		})
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, translate("accept", err)
+	}
+	return known, nil
+}

@@ -1,0 +1,156 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Lease is a worker's life sign: a row with an expiry that is renewed every third of its
+// life. Sagas are held under the lease's id; once it has run out, others take them over.
+//
+// It is also the worker's clock. Postgres's time at a renewal, plus what has gone by on
+// the monotonic clock since the renewal was sent, is never behind Postgres's: whoever
+// compares it with a deadline errs on the side of sending nothing. The machine's own idea
+// of the time is never asked, so it may step.
+//
+// A lease that has run out is not revived: the worker gets a new id, and whatever was
+// held under the old one is written only if nobody has taken it over.
+type Lease struct {
+	db      *pgxpool.Pool
+	host    string
+	ttl     time.Duration
+	metrics *Metrics
+
+	mu   sync.Mutex
+	id   uuid.UUID
+	base time.Time // Postgres's time at the last renewal…
+	sent time.Time // …and ours, with its monotonic reading, when it was sent
+	live int       // workers whose lease runs, this one among them
+}
+
+// ErrLeaseLost says that a worker's lease has run out.
+var ErrLeaseLost = errors.New("saga: the worker's lease has run out")
+
+// NewLease returns a lease that is not held yet: see Renew.
+func NewLease(db *pgxpool.Pool, host string, ttl time.Duration, m *Metrics) *Lease {
+	return &Lease{db: db, host: host, ttl: ttl, metrics: m}
+}
+
+const registerSQL = `
+INSERT INTO worker (id, host, expires_at)
+VALUES ($1, $2, now() + $3)
+RETURNING now(), (SELECT count(*) + 1 FROM worker WHERE expires_at > now())`
+
+const renewSQL = `
+UPDATE worker
+SET expires_at = now() + $2
+WHERE id = $1 AND expires_at > now()
+RETURNING now(), (SELECT count(*) FROM worker WHERE expires_at > now())`
+
+// Renew registers the worker or renews its lease. A lease that has run out meanwhile is
+// replaced by one with a new id.
+func (l *Lease) Renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl)
+	defer cancel()
+	l.mu.Lock()
+	id := l.id
+	l.mu.Unlock()
+
+	if id != uuid.Nil {
+		err := l.write(ctx, renewSQL, id, id, l.ttl)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		l.metrics.leaseLost()
+	}
+	id = uuid.Must(uuid.NewV7())
+	return l.write(ctx, registerSQL, id, id, l.host, l.ttl)
+}
+
+func (l *Lease) write(ctx context.Context, sql string, id uuid.UUID, args ...any) error {
+	sent := time.Now()
+	var base time.Time
+	var live int
+	if err := l.db.QueryRow(ctx, sql, args...).Scan(&base, &live); err != nil {
+		return fmt.Errorf("saga: lease: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.id, l.base, l.sent, l.live = id, base, sent, live
+	return nil
+}
+
+const resignSQL = `
+DELETE FROM worker
+WHERE id = $1`
+
+// Resign ends the lease at once, so that others need not wait for it to run out.
+func (l *Lease) Resign(ctx context.Context) error {
+	l.mu.Lock()
+	id := l.id
+	l.id = uuid.Nil
+	l.mu.Unlock()
+	_, err := l.db.Exec(ctx, resignSQL, id)
+	return translate("resign", err)
+}
+
+const buryWorkersSQL = `
+DELETE FROM worker w
+WHERE w.expires_at < now() - interval '1 hour' AND NOT EXISTS (SELECT FROM saga WHERE worker = w.id)`
+
+// Bury removes the rows of workers that have been gone for an hour.
+func (l *Lease) Bury(ctx context.Context) error {
+	_, err := l.db.Exec(ctx, buryWorkersSQL)
+	return translate("bury workers", err)
+}
+
+// ID is the id that sagas are held under; Nil before the first renewal.
+func (l *Lease) ID() uuid.UUID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.id
+}
+
+// Now is Postgres's time, or a little later.
+func (l *Lease) Now() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now()
+}
+
+func (l *Lease) now() time.Time { return l.base.Add(time.Since(l.sent)) }
+
+// Runs reports whether the lease with this id is held and has not run out, by our clock.
+func (l *Lease) Runs(id uuid.UUID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return id != uuid.Nil && id == l.id && l.now().Before(l.base.Add(l.ttl))
+}
+
+// Workers is how many workers were alive at the last renewal.
+func (l *Lease) Workers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.live, 1)
+}
+
+// guard allows a submission's bytes to be written only while the lease runs and the
+// intent's deadline has not passed.
+func (l *Lease) guard(s Saga) func() error {
+	return func() error {
+		switch {
+		case !l.Runs(s.Worker):
+			return ErrLeaseLost
+		case !l.Now().Before(s.IntentDeadline):
+			return errors.New("saga: the intent's deadline has passed")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,139 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+
+	"esimflow/internal/message"
+)
+
+// row is a saga as Postgres has it.
+type row struct {
+	ID             uuid.UUID
+	Kind           message.Kind
+	RequestID      string
+	State          State
+	Version        int64
+	Worker         *uuid.UUID
+	DueAt          *time.Time
+	DeadlineAt     time.Time
+	Reference      string
+	Fingerprint    string
+	PackageID      string
+	Quantity       int
+	ICCID          *string `db:"iccid"`
+	Attempts       int
+	Tries          int
+	Failures       int
+	Looks          int
+	LookDelay      time.Duration
+	IntentAt       *time.Time
+	IntentDeadline *time.Time
+	FailedOrders   []int64
+	OrderID        *int64
+	StoppedIn      State
+	Ends           int
+	RequestedAt    time.Time
+	CreatedAt      time.Time
+
+	Subject  string
+	Sequence int64
+	Headers  nats.Header
+	Body     []byte
+	Metadata []byte
+	Data     *Purchase
+}
+
+// columns are the row's, from saga s, its request r and its purchase p.
+const columns = `
+    s.id, s.kind, s.request_id, s.state, s.version, s.worker, s.due_at, s.deadline_at,
+    s.reference, s.fingerprint, s.package_id, s.quantity, s.iccid,
+    s.attempts, s.tries, s.failures, s.looks, s.look_delay, s.intent_at, s.intent_deadline,
+    s.failed_orders, s.order_id, s.stopped_in, s.ends, s.requested_at, s.created_at,
+    r.subject, r.sequence, r.headers, r.body, r.metadata, p.data`
+
+func (r row) saga() Saga {
+	return Saga{
+		ID: r.ID, Kind: r.Kind, RequestID: r.RequestID, State: r.State, Version: r.Version,
+		Worker: deref(r.Worker), DueAt: deref(r.DueAt), DeadlineAt: r.DeadlineAt,
+		Reference: r.Reference, Fingerprint: r.Fingerprint, PackageID: r.PackageID, Quantity: r.Quantity,
+		ICCID: deref(r.ICCID), Attempts: r.Attempts, Tries: r.Tries, Failures: r.Failures,
+		Looks: r.Looks, LookDelay: r.LookDelay, IntentAt: deref(r.IntentAt), IntentDeadline: deref(r.IntentDeadline),
+		FailedOrders: r.FailedOrders, OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
+		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: r.Data,
+		Source: Source{
+			Subject: r.Subject, Sequence: uint64(r.Sequence), Header: r.Headers, Body: r.Body,
+			Metadata: json.RawMessage(r.Metadata),
+		},
+	}
+}
+
+func collect(rows pgx.Rows, err error) ([]Saga, error) {
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (Saga, error) {
+		found, err := pgx.RowToStructByName[row](r)
+		return found.saga(), err
+	})
+}
+
+const getSQL = `
+SELECT` + columns + `
+FROM saga s
+JOIN saga_request r ON r.saga_id = s.id
+LEFT JOIN saga_purchase p ON p.saga_id = s.id
+WHERE s.id = $1`
+
+// Get reads one saga. The error is ErrNotFound if there is none.
+func (st *Store) Get(ctx context.Context, id uuid.UUID) (Saga, error) {
+	found, err := collect(st.db.Query(ctx, getSQL, id))
+	if err == nil && len(found) == 0 {
+		return Saga{}, ErrNotFound
+	}
+	if err != nil {
+		return Saga{}, translate("get", err)
+	}
+	return found[0], nil
+}
+
+const ownedSQL = `
+SELECT order_id
+FROM saga
+WHERE order_id = ANY($1) AND id <> $2`
+
+// Owned tells which of these PressOne orders belong to other sagas than id.
+func (st *Store) Owned(ctx context.Context, orders []int64, id uuid.UUID) (map[int64]bool, error) {
+	rows, err := st.db.Query(ctx, ownedSQL, orders, id)
+	if err != nil {
+		return nil, translate("owned", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, translate("owned", err)
+	}
+	owned := map[int64]bool{}
+	for _, n := range ids {
+		owned[n] = true
+	}
+	return owned, nil
+}
+
+const rivalsSQL = `
+SELECT EXISTS (
+    SELECT FROM saga
+    WHERE kind = 'topup' AND state IN ('submitting', 'unknown') AND package_id = $1 AND id <> $2
+)`
+
+// Rivals reports whether another top-up of the same package is in flight or unresolved:
+// then an order that names no ICCID could be either's.
+func (st *Store) Rivals(ctx context.Context, s Saga) (bool, error) {
+	var yes bool
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID).Scan(&yes)
+	return yes, translate("rivals", err)
+}

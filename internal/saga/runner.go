@@ -1,0 +1,288 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"esimflow/internal/pressone"
+)
+
+// Provider is what a saga needs of PressOne.
+type Provider interface {
+	SubmitOrder(ctx context.Context, guard pressone.Guard, r pressone.OrderRequest) (pressone.Receipt, error)
+	SubmitTopup(ctx context.Context, guard pressone.Guard, r pressone.TopupRequest) (pressone.Receipt, error)
+	Orders(ctx context.Context, f pressone.OrderFilter) ([]pressone.Order, error)
+	Order(ctx context.Context, id int64) (pressone.Order, error)
+	Sim(ctx context.Context, iccid string) (pressone.Sim, error)
+	Topups(ctx context.Context, iccid string) ([]pressone.Package, error)
+}
+
+// Gate is what stands between the workers and PressOne when PressOne has had enough.
+type Gate interface {
+	ClosedFor(lane pressone.Lane) time.Duration
+	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, problem error)
+}
+
+// Limiter is the worker's share of the account's rate.
+type Limiter interface {
+	Wait(ctx context.Context) error
+}
+
+// RunnerConfig is what a Runner works with.
+type RunnerConfig struct {
+	Policy      Policy
+	MaxInFlight int
+	Eager       bool // new orders may be accepted with their intent
+	LeaseTTL    time.Duration
+	Budget      time.Duration // for what is in flight when the runner is stopped
+	Store       *Store
+	Lease       *Lease
+	Provider    Provider
+	Gate        Gate
+	Limiter     Limiter
+	Published   func()                                       // called when the outbox has got something to publish
+	Beat        func(ctx context.Context, workers int) error // called with every heartbeat: how many workers are alive
+	Log         *slog.Logger
+}
+
+// Runner drives the sagas that this worker holds.
+type Runner struct {
+	RunnerConfig
+	held     *held
+	slots    chan struct{} // one per saga in flight
+	admitted chan Saga     // accepted with their intent, in their slots
+	wake     chan struct{} // something may be due
+	running  atomic.Bool
+	wg       sync.WaitGroup
+}
+
+// NewRunner returns a runner; nothing happens until Run.
+func NewRunner(cfg RunnerConfig) *Runner {
+	return &Runner{
+		RunnerConfig: cfg, held: newHeld(),
+		slots: make(chan struct{}, cfg.MaxInFlight), admitted: make(chan Saga, cfg.MaxInFlight),
+		wake: make(chan struct{}, 1),
+	}
+}
+
+// idle is the longest wait before the runner looks for due sagas again, in case that
+// another worker has given one back.
+const idle = time.Second
+
+// Wake tells the runner that something may be due now.
+func (r *Runner) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims due sagas and drives them until ctx is cancelled; then it takes no more,
+// waits for what is in flight, and returns nil. Submissions are not cancelled: they have
+// until their intent's deadline, and their outcome has until the end of Budget.
+//
+// Whoever admits sagas has to have stopped before.
+func (r *Runner) Run(ctx context.Context) error {
+	work, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(r.Budget, kill) })()
+
+	beats, quiet := context.WithCancel(work)
+	var heart sync.WaitGroup
+	heart.Go(func() { r.beat(beats) })
+	r.running.Store(true)
+	r.take(ctx, work)
+	r.running.Store(false)
+	r.wg.Wait()
+	quiet()
+	heart.Wait()
+	return r.Lease.Resign(work)
+}
+
+// take claims sagas until ctx is cancelled.
+func (r *Runner) take(ctx, work context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for range len(r.admitted) {
+				r.start(ctx, work, <-r.admitted) // not sent: they go back to pending
+			}
+			return
+		case s := <-r.admitted:
+			r.start(ctx, work, s)
+			continue
+		case <-timer.C:
+		case <-r.wake:
+		}
+		wait, err := r.claim(ctx, work)
+		if err != nil && ctx.Err() == nil {
+			r.Log.WarnContext(ctx, "sagas could not be claimed", "err", err)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// claim claims what is due, as far as there is room, starts it, and says how long to wait
+// before looking again.
+func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
+	id := r.Lease.ID()
+	if !r.Lease.Runs(id) {
+		return idle, nil // the next heartbeat sees to it
+	}
+	r.held.claiming.RLock()
+	defer r.held.claiming.RUnlock()
+	free := r.reserve(r.MaxInFlight)
+	if free == 0 {
+		return idle, nil // a saga that ends wakes us
+	}
+	states := r.claimable()
+	sagas, err := r.Store.Claim(ctx, id, states, free)
+	r.unreserve(free - len(sagas))
+	for _, s := range sagas {
+		if !r.held.add(s.ID) {
+			r.unreserve(1) // its last goroutine is just ending; the sweep gives it back
+			continue
+		}
+		r.start(ctx, work, s)
+	}
+	if err != nil || len(sagas) == free {
+		return idle, err
+	}
+	next, err := r.Store.NextDue(ctx, states)
+	if err != nil {
+		return idle, err
+	}
+	return min(max(next, time.Millisecond), idle), nil
+}
+
+// claimable lists the states whose lane is open: a saga in front of a closed lane waits,
+// and that costs it nothing.
+func (r *Runner) claimable() []State {
+	var states []State
+	if r.Gate.ClosedFor(pressone.LaneWrite) == 0 {
+		states = append(states, Pending)
+	}
+	if r.Gate.ClosedFor(pressone.LaneRead) == 0 {
+		states = append(states, Unknown, Polling)
+	}
+	return states
+}
+
+// reserve takes up to n slots, without waiting.
+func (r *Runner) reserve(n int) int {
+	for i := range n {
+		select {
+		case r.slots <- struct{}{}:
+		default:
+			return i
+		}
+	}
+	return n
+}
+
+func (r *Runner) unreserve(n int) {
+	for range n {
+		<-r.slots
+	}
+}
+
+// start drives a saga that is held, in a slot that is reserved for it.
+func (r *Runner) start(ctx, work context.Context, s Saga) {
+	r.wg.Go(func() {
+		r.drive(ctx, work, s)
+		r.held.remove(s.ID)
+		r.unreserve(1)
+		r.Wake()
+	})
+}
+
+// drive moves a saga on until it is no longer ours: it has to wait, or somebody else
+// moves it. Cancelling ctx ends it at the next point where nothing is in flight;
+// cancelling work, at once.
+func (r *Runner) drive(ctx, work context.Context, s Saga) {
+	for s.Worker == r.Lease.ID() && s.State.Mover() == Worker {
+		if ctx.Err() != nil && s.State != Submitting {
+			r.release(work, s, s.DueAt)
+			return
+		}
+		e, err := r.perform(ctx, work, s)
+		if err == nil {
+			var next Saga
+			if next, err = r.apply(work, s, e); err == nil {
+				s = next
+				continue
+			}
+		}
+		postponed, ok := errors.AsType[*postponeError](err)
+		switch {
+		case ok:
+			r.release(work, s, postponed.until)
+		case ctx.Err() != nil:
+			r.release(work, s, s.DueAt)
+		default:
+			r.Log.WarnContext(ctx, "saga was not moved", "saga_id", s.ID, "state", s.State, "event", e.Name, "err", err)
+			r.release(work, s, r.Lease.Now().Add(idle))
+		}
+		return
+	}
+}
+
+// postponeError says that nothing happened and the saga waits until then: a closed lane,
+// another top-up of its ICCID.
+type postponeError struct{ until time.Time }
+
+func (*postponeError) Error() string { return "saga: postponed" }
+
+// perform does a saga's next step and says what happened.
+func (r *Runner) perform(ctx, work context.Context, s Saga) (Event, error) {
+	if s.State == Submitting {
+		return r.submit(ctx, work, s), nil
+	}
+	step, e := r.Policy.Next(s, r.Lease.Now())
+	switch step {
+	case StepGiveUp:
+		return e, nil
+	case StepSubmit:
+		return r.prepare(ctx, s)
+	case StepLookup:
+		return r.lookUp(ctx, s)
+	case StepPoll:
+		return r.poll(ctx, s)
+	case StepNone:
+	}
+	return Event{}, errors.New("saga: nothing to do in state " + string(s.State))
+}
+
+// gate postpones a saga whose lane is closed.
+func (r *Runner) gate(lane pressone.Lane) error {
+	if d := r.Gate.ClosedFor(lane); d > 0 {
+		// Spread a little, so that they do not all come back at once.
+		return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(d)/10+1)))}
+	}
+	return nil
+}
+
+// observe tells the gate how a call went.
+func (r *Runner) observe(ctx context.Context, lane pressone.Lane, err error) {
+	closed, problem := r.Gate.Observe(context.WithoutCancel(ctx), lane, err)
+	if closed {
+		r.Log.WarnContext(ctx, "lane closed", "lane", lane, "err", err)
+	}
+	if problem != nil {
+		r.Log.WarnContext(ctx, "gate was not updated", "lane", lane, "err", problem)
+	}
+}
+
+// release gives a saga back unmoved. If that fails the sweep does it later.
+func (r *Runner) release(ctx context.Context, s Saga, due time.Time) {
+	if err := r.Store.Release(ctx, s, due); err != nil && !errors.Is(err, ErrConflict) {
+		r.Log.WarnContext(ctx, "saga was not released", "saga_id", s.ID, "err", err)
+	}
+}

@@ -1,0 +1,105 @@
+// Package migrations holds the schema, embedded, and applies it.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed *.sql
+var files embed.FS
+
+// Migration is one file of the schema and, if it was applied, when.
+type Migration struct {
+	Version   int64     `json:"version"`
+	Name      string    `json:"name"`
+	AppliedAt time.Time `json:"applied_at,omitzero"`
+}
+
+// Up applies what is missing, under a lock so that two callers do not race, and returns
+// what it applied.
+func Up(ctx context.Context, url string) ([]Migration, error) {
+	var applied []Migration
+	err := withProvider(ctx, url, func(p *goose.Provider) error {
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path})
+		}
+		return err
+	})
+	return applied, err
+}
+
+// Status lists every migration known to this program.
+func Status(ctx context.Context, url string) ([]Migration, error) {
+	var all []Migration
+	err := withProvider(ctx, url, func(p *goose.Provider) error {
+		statuses, err := p.Status(ctx)
+		for _, s := range statuses {
+			all = append(all, Migration{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt})
+		}
+		return err
+	})
+	return all, err
+}
+
+// Latest is the schema version that this program needs.
+func Latest() int64 {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return 0 // an embedded directory can be read
+	}
+	return int64(len(entries)) // gapless, see TestMigrationsAreGapless
+}
+
+const currentSQL = `
+SELECT COALESCE(MAX(version_id), 0)
+FROM goose_db_version
+WHERE is_applied`
+
+// Current reads the schema version of the database through db; 0 if it has none.
+func Current(ctx context.Context, db interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (int64, error) {
+	var exists bool
+	if err := db.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&exists); err != nil || !exists {
+		return 0, err
+	}
+	var v int64
+	err := db.QueryRow(ctx, currentSQL).Scan(&v)
+	return v, err
+}
+
+func withProvider(ctx context.Context, url string, f func(*goose.Provider) error) (err error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return fmt.Errorf("migrations: DATABASE_URL: %w", err)
+	}
+	db := stdlib.OpenDB(*cfg)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	p, err := newProvider(db)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if err := f(p); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	return ctx.Err()
+}
+
+func newProvider(db *sql.DB) (*goose.Provider, error) {
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker))
+}
