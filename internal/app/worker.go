@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -250,11 +249,7 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	}
 	var keys [][]byte
 	for _, k := range cfg.EncryptionKeys {
-		key, err := base64.StdEncoding.DecodeString(k.Reveal())
-		if err != nil {
-			return nil, errors.New("app: ENCRYPTION_KEY cannot be read")
-		}
-		keys = append(keys, key)
+		keys = append(keys, []byte(k.Reveal()))
 	}
 	client.Tokens, err = pressone.NewSharedToken(pressone.SharedTokenConfig{
 		DB: db, Fetch: fetch, Gate: p.gate, Keys: keys, ClientID: cfg.PressOneClientID,

@@ -52,6 +52,9 @@ func parseDecimal(s string) (Decimal, bool) {
 	if whole == "" {
 		whole = "0"
 	}
+	if len(whole)+len(fraction) > decimalDigitsMax {
+		return "", false
+	}
 	out := whole
 	if fraction != "" {
 		out += "." + fraction

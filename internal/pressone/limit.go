@@ -25,7 +25,7 @@ type Limiter struct {
 // NewLimiter returns a limiter for an account that may make perSecond requests a second, all of them by this worker until
 // SetWorkers says otherwise. 0 is unlimited.
 func NewLimiter(perSecond float64) *Limiter {
-	l := &Limiter{account: perSecond, limiter: rate.NewLimiter(rate.Inf, 1)}
+	l := &Limiter{account: perSecond, limiter: rate.NewLimiter(rate.Limit(perSecond), 1)} // a worker that starts brings no burst
 	l.SetWorkers(1)
 	return l
 }
