@@ -162,6 +162,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })
+	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
 		intakes.Go(func() {
 			if err := c.Run(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // Package is something that can be bought: an eSIM with data, or a top-up.
@@ -111,11 +112,12 @@ func decodeRegion(raw json.RawMessage) (string, Region, error) {
 		}
 		region.Operators = append(region.Operators, operator)
 	}
-	key := region.Slug // a region may go on on the next page, with other operators
+	var key strings.Builder // not the slug alone: a region may go on on the next page, with other operators
+	key.WriteString(region.Slug)
 	for _, operator := range region.Operators {
-		key += "|" + strconv.FormatInt(operator.ID, 10)
+		key.WriteString("|" + strconv.FormatInt(operator.ID, 10))
 	}
-	return key, region, nil
+	return key.String(), region, nil
 }
 
 func decodeOperator(raw json.RawMessage) (Operator, error) {

@@ -165,11 +165,10 @@ const (
 	drainAtEnd = 64 << 10 // what is read past the cap so that the connection can be used again
 )
 
-// readAnswer reads an answer whole, up to the cap, and closes it. It never fails: what went wrong is in cut.
+// readAnswer reads an answer whole, up to the cap. It never fails: what went wrong is in cut.
 func readAnswer(res *http.Response) answer { return readAnswerUpTo(res, bodyMax) }
 
 func readAnswerUpTo(res *http.Response, limit int64) answer {
-	defer func() { _ = res.Body.Close() }()
 	a := answer{status: res.StatusCode, header: res.Header, now: time.Now()}
 	if res.StatusCode < 200 { // after a switch of protocols the body is the bare connection
 		return a

@@ -1,8 +1,6 @@
 package pressone
 
 import (
-	"bytes"
-	"encoding/json"
 	"math/big"
 	"strconv"
 	"strings"
@@ -86,15 +84,8 @@ func (d Decimal) Rat() (*big.Rat, bool) {
 // UnmarshalJSON reads a number or a string. Anything else, and text that is no number, is no amount; it is not an error,
 // because an order with a price that cannot be read is still an order.
 func (d *Decimal) UnmarshalJSON(raw []byte) error {
-	*d = ""
-	s := string(bytes.TrimSpace(raw))
-	if strings.HasPrefix(s, `"`) {
-		if json.Unmarshal(raw, &s) != nil {
-			return nil
-		}
-	}
-	if parsed, ok := ParseDecimal(s); ok {
-		*d = parsed
-	}
+	var t text
+	_ = t.UnmarshalJSON(raw)
+	*d, _ = ParseDecimal(string(t))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,21 +177,12 @@ func (e *Error) Class() string {
 		return ClassInsufficientCredit
 	case e.Code == codeOutOfStock:
 		return ClassOutOfStock
-	case e.Status == 422 && e.Code == "" && e.hasField("quantity"):
+	case e.Status == 422 && e.Code == "" && slices.Contains(e.Fields, "quantity"):
 		return ClassOutOfStock
 	case e.Code == codeRecycled:
 		return ClassRecycled
 	}
 	return ClassRejected
-}
-
-func (e *Error) hasField(name string) bool {
-	for _, f := range e.Fields {
-		if f == name {
-			return true
-		}
-	}
-	return false
 }
 
 // invalid is a call that was refused here.

@@ -92,6 +92,7 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 		}
 		return "", 0, e
 	}
+	defer func() { _ = res.Body.Close() }()
 	a := readAnswer(res)
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		e := classify(read, a, nil)

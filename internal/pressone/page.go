@@ -220,7 +220,7 @@ func (p *pass[K, T]) count(total integer) {
 
 // end reports whether the page is the last one. fresh says whether it had an element that was not met before.
 func (g page) end(number int, fresh bool) (bool, error) {
-	more := false
+	var more bool
 	switch {
 	case g.last.ok:
 		more = int64(number) < g.last.value

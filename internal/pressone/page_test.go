@@ -240,11 +240,11 @@ func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	p := pass[int64, Order]{seen: map[int64]struct{}{}, met: map[int64]struct{}{}}
 	next := 0
-	p.list.fetch = func(context.Context, int) (page, error) {
+	p.fetch = func(context.Context, int) (page, error) {
 		next++
 		return page{items: []json.RawMessage{json.RawMessage(fmt.Sprintf(`{"id":%d}`, next))}}, nil
 	}
-	p.list.decode = decodeOrder
+	p.decode = decodeOrder
 	_, err := p.run(t.Context(), func(Order, error) bool { return true })
 	require.ErrorIs(t, err, ErrIncomplete)
 	require.Equal(t, pagesMax, next)

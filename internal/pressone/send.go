@@ -113,7 +113,7 @@ func (k *socket) Write(p []byte) (int, error) {
 	}
 	n, err := s.write(k.Conn, p)
 	if err != nil {
-		_ = k.Conn.Close()
+		_ = k.Close()
 	}
 	return n, err
 }
@@ -142,7 +142,7 @@ type conn struct {
 }
 
 // Close closes the socket at once. It skips TLS's farewell, which would be a write that belongs to no submission.
-func (c *conn) Close() error { return c.socket.Conn.Close() }
+func (c *conn) Close() error { return c.socket.Close() }
 
 const (
 	// dialTimeout bounds name resolution and connecting, and again TLS.
@@ -242,7 +242,7 @@ func dialTLS(ctx context.Context, network, addr string, cfg *tls.Config) (net.Co
 	defer cancel()
 	c, err := k.shake(ctx, cfg)
 	if err != nil {
-		_ = k.Conn.Close()
+		_ = k.Close()
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	return &conn{Conn: c, socket: k}, nil
@@ -258,7 +258,7 @@ func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer
 	}
 	deadline, _ := ctx.Deadline()
 	s := &sending{guard: guard, timeout: time.Until(deadline)}
-	defer s.seal()
+	defer func() { _, _ = s.seal() }()
 	req = req.WithContext(s.trace(ctx))
 	req.GetBody = nil // net/http must not be able to send it again
 	res, err := d.client.Do(req)
@@ -273,5 +273,6 @@ func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer
 		}
 		return answer{}, e
 	}
+	defer func() { _ = res.Body.Close() }()
 	return readAnswer(res), nil
 }

@@ -1,6 +1,7 @@
 package pressone
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,7 +35,7 @@ func TestSubmitOrder(t *testing.T) {
 		require.Equal(t, time.Date(2023, 2, 27, 14, 9, 55, 0, time.UTC), r.Order.CreatedAt)
 		require.Len(t, r.Order.Sims, 1)
 		require.True(t, r.Order.Sims[0].Installable())
-		require.Equal(t, orderBody, string(r.Raw))
+		require.True(t, bytes.Equal([]byte(orderBody), r.Raw))
 		require.Equal(t, 200, r.Status)
 
 		require.Equal(t, int32(1), writes.Load(), "the guard is asked at every write, and there is one")
@@ -164,7 +165,7 @@ func TestSubmitOrder(t *testing.T) {
 		_, err := newClient(t, s.url()).SubmitOrder(t.Context(), goAhead, anOrder)
 		e := requireError(t, err)
 		require.Equal(t, Unknown, e.Disposition)
-		require.Equal(t, orderBody, string(e.Raw))
+		require.True(t, bytes.Equal([]byte(orderBody), e.Raw))
 	})
 
 	t.Run("does not read an answer without end", func(t *testing.T) {
@@ -380,6 +381,25 @@ func TestNothingIsSent(t *testing.T) {
 		_, conns := s.arrived()
 		require.Equal(t, 1, conns, "nobody dialled again")
 	})
+}
+
+// TestClosingIsNotSending checks that TLS's farewell is not written, which would count as a part of the submission.
+func TestClosingIsNotSending(t *testing.T) {
+	t.Parallel()
+	server, trusting := selfSigned(t)
+	s := serveRaw(t, tls.NewListener(listen(t), server), func(int, string) reply { return reply{} })
+	c, err := dialTLS(t.Context(), "tcp", s.lis.Addr().String(), trusting)
+	require.NoError(t, err)
+	own, ok := c.(*conn)
+	require.True(t, ok)
+	out := &sending{guard: goAhead, timeout: time.Second}
+	own.socket.bind(out)
+	require.NoError(t, c.Close())
+	sent, refused := out.seal()
+	require.False(t, sent)
+	require.NoError(t, refused)
+	_, err = own.Write([]byte("late"))
+	require.Error(t, err)
 }
 
 // acceptHook runs a hook after each connection was accepted.

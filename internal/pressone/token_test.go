@@ -280,6 +280,21 @@ func TestSharedToken(t *testing.T) {
 		require.Zero(t, s.gate.ClosedFor(LaneToken), "giving up says nothing about PressOne")
 	})
 
+	t.Run("is not used again where it was rejected, although the row does not say so yet", func(t *testing.T) {
+		t.Parallel()
+		db := database(t)
+		var n atomic.Int32
+		s := sharedToken(t, db, counted(&n))
+		old, err := s.Token(t.Context())
+		require.NoError(t, err)
+		s.mu.Lock()
+		s.token, s.until, s.rejected = Token{}, time.Time{}, old.Version // as between the two halves of Reject
+		s.mu.Unlock()
+		got, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, old.Version+1, got.Version)
+	})
+
 	t.Run("is an error that says that nothing was sent when the database is away", func(t *testing.T) {
 		t.Parallel()
 		db := database(t)

@@ -58,6 +58,7 @@ type Runner struct {
 	admitted chan Saga     // accepted with their intent, in their slots
 	wake     chan struct{} // something may be due
 	running  atomic.Bool
+	started  chan struct{} // closed once it runs
 	wg       sync.WaitGroup
 }
 
@@ -66,9 +67,12 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	return &Runner{
 		RunnerConfig: cfg, held: newHeld(),
 		slots: make(chan struct{}, cfg.MaxInFlight), admitted: make(chan Saga, cfg.MaxInFlight),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), started: make(chan struct{}),
 	}
 }
+
+// Started is closed once the runner runs.
+func (r *Runner) Started() <-chan struct{} { return r.started }
 
 // idle is the longest wait before the runner looks for due sagas again, in case that
 // another worker has given one back.
@@ -96,6 +100,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	var heart sync.WaitGroup
 	heart.Go(func() { r.beat(beats) })
 	r.running.Store(true)
+	close(r.started)
 	r.take(ctx, work)
 	r.running.Store(false)
 	r.wg.Wait()
@@ -138,7 +143,7 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	}
 	r.held.claiming.RLock()
 	defer r.held.claiming.RUnlock()
-	free := r.reserve(r.MaxInFlight)
+	free := r.reserve(max(1, r.MaxInFlight/4)) // not all: intake finds room meanwhile
 	if free == 0 {
 		return idle, nil // a saga that ends wakes us
 	}
@@ -152,8 +157,11 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 		}
 		r.start(ctx, work, s)
 	}
-	if err != nil || len(sagas) == free {
+	if err != nil {
 		return idle, err
+	}
+	if len(sagas) == free {
+		return 0, nil
 	}
 	next, err := r.Store.NextDue(ctx, states)
 	if err != nil {

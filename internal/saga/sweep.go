@@ -46,7 +46,7 @@ func (r *Runner) takeOver(ctx context.Context) error {
 	sagas, err := r.Store.Abandoned(ctx)
 	for _, s := range sagas {
 		if !r.held.has(s.ID) { // ours, under an earlier lease: its goroutine sees to it
-			err = errors.Join(err, r.abandon(ctx, s, "the lease of worker "+s.Worker.String()+" ran out"))
+			err = errors.Join(err, r.abandon(ctx, s, "its worker's lease ran out"))
 		}
 	}
 	return err

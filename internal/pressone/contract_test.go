@@ -1,0 +1,184 @@
+package pressone
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/pressonesim"
+)
+
+// simulated starts a PressOne that keeps the truth, and a client of it.
+func simulated(tb testing.TB, cfg pressonesim.Config) (*pressonesim.Server, *Client) {
+	tb.Helper()
+	cfg.ClientID, cfg.ClientSecret = "client", canarySecret
+	s, err := pressonesim.Start(cfg)
+	require.NoError(tb, err)
+	tb.Cleanup(s.Close)
+	c := newClient(tb, s.URL(), func(c *Config) { c.ClientID, c.Tokens = "client", nil })
+	return s, c
+}
+
+// TestContract makes every call against the simulator, which was written from PressOne's documentation apart from this
+// package, in every rendering of types.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	const sim = "8934000000000008728"
+	for _, rendering := range []pressonesim.Rendering{pressonesim.Documented, pressonesim.Numbers, pressonesim.Strings, pressonesim.Mixed} {
+		t.Run(string(rendering), func(t *testing.T) {
+			t.Parallel()
+			_, c := simulated(t, pressonesim.Config{Knobs: pressonesim.Knobs{
+				Rendering: rendering, PackagesAsObject: true, MaxPageSize: 3, UsageAge: -1,
+			}})
+			ctx := t.Context()
+
+			regions, err := c.Packages(ctx, PackageFilter{Topups: true})
+			require.NoError(t, err)
+			var id string
+			for _, region := range regions {
+				for _, operator := range region.Operators {
+					for _, p := range operator.Packages {
+						require.NotEmpty(t, p.Price)
+						if p.Type == "sim" {
+							id = p.ID
+						}
+					}
+				}
+			}
+			require.NotEmpty(t, id)
+
+			var bought []Receipt
+			for i := range 8 {
+				r, err := c.SubmitOrder(ctx, goAhead, OrderRequest{PackageID: id, Quantity: 2, Description: fmt.Sprintf("ref%07d", i)})
+				require.NoError(t, err)
+				require.Equal(t, 2, r.Order.Quantity)
+				require.Len(t, r.Order.Sims, 2)
+				require.True(t, r.Order.Sims[0].Installable())
+				require.NotEmpty(t, r.Order.Price)
+				require.False(t, r.Order.CreatedAt.IsZero())
+				bought = append(bought, r)
+			}
+			one := bought[3].Order
+
+			got, err := c.Order(ctx, one.ID)
+			require.NoError(t, err)
+			require.Equal(t, "completed", got.Status)
+			require.Equal(t, one.Price, got.Price, "a number here, text there, the same amount")
+			require.Len(t, got.Sims, 2)
+
+			found, err := c.Orders(ctx, OrderFilter{Description: "ref0000003", Include: []Include{IncludeSims, IncludeStatus}})
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+			require.True(t, found[0].Described("ref0000003"))
+			require.Equal(t, one.ID, found[0].ID)
+
+			all, err := c.Orders(ctx, OrderFilter{CreatedFrom: time.Now().Add(-24 * time.Hour), CreatedTo: time.Now().Add(24 * time.Hour)})
+			require.NoError(t, err)
+			require.Len(t, all, 8, "three on a page")
+
+			esim, err := c.Sim(ctx, one.Sims[0].ICCID)
+			require.NoError(t, err)
+			require.True(t, esim.Installable())
+			require.Equal(t, one.Sims[0].MatchingID, esim.MatchingID)
+
+			sims, err := c.Sims(ctx, SimFilter{ICCID: one.Sims[0].ICCID})
+			require.NoError(t, err)
+			require.Len(t, sims, 1)
+
+			offered, err := c.Topups(ctx, sim)
+			require.NoError(t, err)
+			require.NotEmpty(t, offered)
+			topup, err := c.SubmitTopup(ctx, goAhead, TopupRequest{PackageID: offered[0].ID, ICCID: sim, Description: "top0000001"})
+			require.NoError(t, err)
+			require.Equal(t, "topup", topup.Order.Type)
+
+			_, err = c.Usage(ctx, sim)
+			require.NoError(t, err)
+			history, err := c.PackageHistory(ctx, sim)
+			require.NoError(t, err)
+			require.NotEmpty(t, history)
+			_, err = c.PackageHistory(ctx, sim)
+			e := requireError(t, err)
+			require.True(t, e.Limited)
+			require.Positive(t, e.RetryAfter)
+			_, err = c.Instructions(ctx, sim, "en")
+			require.NoError(t, err)
+			_, err = c.CompatibleDevices(ctx)
+			require.NoError(t, err)
+			balance, err := c.Balance(ctx)
+			require.NoError(t, err)
+			require.True(t, balance.Known)
+			require.NotEmpty(t, balance.Amount)
+		})
+	}
+}
+
+// TestFaults asserts on what PressOne really did: whatever is not Unknown must be true.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	order := OrderRequest{PackageID: "change-7days-1gb", Quantity: 1, Description: "ref0000001"}
+	for _, action := range []pressonesim.Action{
+		pressonesim.Drop, pressonesim.Status, pressonesim.Garbled, pressonesim.MissingID, pressonesim.Redirect, pressonesim.Hang,
+	} {
+		for _, when := range []pressonesim.When{pressonesim.Before, pressonesim.After} {
+			t.Run(string(action)+" "+string(when), func(t *testing.T) {
+				t.Parallel()
+				s, c := simulated(t, pressonesim.Config{Faults: []pressonesim.Fault{
+					{Endpoint: pressonesim.Orders, Action: action, When: when, Status: 502, Times: 1},
+				}})
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				_, err := c.SubmitOrder(ctx, goAhead, order)
+				e := requireError(t, err)
+				require.Equal(t, Unknown, e.Disposition)
+				require.False(t, e.NotSent)
+				want := 0
+				if when == pressonesim.After {
+					want = 1
+				}
+				require.Len(t, s.Ledger().Orders(order.Description), want, "once at most")
+				found, err := c.Orders(t.Context(), OrderFilter{Description: order.Description})
+				require.NoError(t, err)
+				require.Len(t, found, want)
+			})
+		}
+	}
+	for name, tt := range map[string]struct {
+		knobs pressonesim.Knobs
+		fault pressonesim.Fault
+		order OrderRequest
+		want  Disposition
+		class string
+	}{
+		"422 with 11":        {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 422, Code: 11}, want: Refused, class: ClassInsufficientCredit},
+		"402":                {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 402, Code: 4007}, want: Refused, class: ClassInsufficientCredit},
+		"out of stock":       {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 422, Code: 33}, want: Refused, class: ClassOutOfStock},
+		"maintenance":        {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 422, Code: 13}, want: NotApplied, class: ClassRejected},
+		"limited":            {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 429, RetryAfter: 7 * time.Second}, want: NotApplied, class: ClassRejected},
+		"unavailable":        {fault: pressonesim.Fault{Action: pressonesim.Status, Status: 503, Code: 4033}, want: Unknown, class: ClassRejected},
+		"unknown package":    {order: OrderRequest{PackageID: "nothing", Quantity: 1, Description: "d"}, want: Refused, class: ClassRejected},
+		"the same, by field": {knobs: pressonesim.Knobs{BadPackage: pressonesim.E2, ValidationStatus: 400}, order: OrderRequest{PackageID: "nothing", Quantity: 1, Description: "d"}, want: Refused, class: ClassRejected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := pressonesim.Config{Knobs: tt.knobs}
+			if tt.fault.Action != "" {
+				tt.fault.Endpoint = pressonesim.Orders
+				cfg.Faults = []pressonesim.Fault{tt.fault}
+			}
+			s, c := simulated(t, cfg)
+			if tt.order.PackageID == "" {
+				tt.order = order
+			}
+			_, err := c.SubmitOrder(t.Context(), goAhead, tt.order)
+			e := requireError(t, err)
+			require.Equal(t, tt.want, e.Disposition)
+			require.Equal(t, tt.class, e.Class())
+			require.Equal(t, tt.fault.RetryAfter, e.RetryAfter)
+			require.Zero(t, s.Ledger().Count())
+		})
+	}
+}
