@@ -53,6 +53,9 @@ var arrows = map[string][]string{
 	"internal/devstack":    {"migrations"},
 	"internal/pressonesim": {}, // a second opinion
 	"migrations":           {},
+
+	"api":         {},
+	"api/apitest": {"api", "internal/message"}, // for tests only
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -2,10 +2,8 @@ package app_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -225,24 +223,6 @@ func (b *bench) process(p app.Program) *exec.Cmd {
 		_ = cmd.Wait()
 	})
 	return cmd
-}
-
-// post asks the worker's API to do something.
-func (b *bench) post(w *app.Worker, path, body string, want int) map[string]any {
-	b.t.Helper()
-	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, "http://"+w.APIAddr()+"/api/v1/"+path, strings.NewReader(body))
-	require.NoError(b.t, err)
-	req.Header.Set("Content-Type", "application/json")
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	require.NoError(b.t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	require.NoError(b.t, err)
-	require.Equal(b.t, want, res.StatusCode, "%s", text)
-	var v map[string]any
-	_ = json.Unmarshal(text, &v)
-	return v
 }
 
 func golden(t *testing.T, path, got string) {

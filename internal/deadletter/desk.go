@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -156,7 +157,7 @@ func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (sag
 	}
 	o, err := d.Provider.Order(ctx, order)
 	if err != nil {
-		if pressone.DispositionOf(err) == pressone.Refused {
+		if hidden(err) {
 			return "", &saga.RefusedError{Why: fmt.Sprintf("PressOne does not show order %d: %v", order, err)}
 		}
 		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
@@ -168,6 +169,13 @@ func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (sag
 		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
 		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
 	})
+}
+
+// hidden reports that PressOne has no such order for us: a definite no, or the 401 that
+// it answers for orders of other accounts.
+func hidden(err error) bool {
+	p, ok := errors.AsType[*pressone.Error](err)
+	return ok && (p.Disposition == pressone.Refused || p.Status == http.StatusUnauthorized && !p.Account)
 }
 
 // unlike says why an order cannot be what the saga has bought, or nothing.

@@ -2,8 +2,8 @@ package message
 
 import (
 	"maps"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +25,13 @@ const (
 	HeaderSourceSubject  = "Esim-Source-Subject"
 	HeaderSourceSequence = "Esim-Source-Sequence"
 )
+
+// deadLetterHeaders are the names that are ours: what a sender says under them, for
+// instance because they have published a dead letter's copy again, is not believed.
+var deadLetterHeaders = []string{
+	HeaderDeadLetterID, HeaderSagaID, HeaderRequestID, HeaderCode, HeaderClass, HeaderReason, HeaderState,
+	HeaderAttempts, HeaderPurchased, HeaderReplayable, HeaderTime, HeaderSourceSubject, HeaderSourceSequence,
+}
 
 // DeadLetter is a request that stopped, or bytes that never became one.
 type DeadLetter struct {
@@ -48,18 +55,19 @@ type DeadLetter struct {
 }
 
 // Message is the copy for ESIM_DLQ: the bytes as they arrived, the sender's headers, and
-// ours.
+// ours. It fits into a message: of the sender's headers, those that would be too much are
+// left out. It is a copy; the record is in Postgres.
 func (d DeadLetter) Message() Message {
-	h := maps.Clone(SenderHeaders(d.Header))
+	h := nats.Header{}
 	set := func(name, value string) {
-		if value != "" {
-			h[name] = []string{oneLine(value)}
+		if value = headerValue(value); value != "" {
+			h[name] = []string{value}
 		}
 	}
 	set(HeaderDeadLetterID, d.ID)
 	set(HeaderSagaID, d.SagaID)
 	set(HeaderRequestID, d.RequestID)
-	set(HeaderCode, d.Code)
+	set(HeaderCode, token(d.Code))
 	set(HeaderClass, d.Class)
 	set(HeaderReason, d.Reason)
 	set(HeaderState, d.State)
@@ -69,15 +77,17 @@ func (d DeadLetter) Message() Message {
 	set(HeaderTime, d.Time.UTC().Format(time.RFC3339Nano))
 	set(HeaderSourceSubject, d.SourceSubject)
 	set(HeaderSourceSequence, strconv.FormatUint(d.SourceSequence, 10))
-	return Message{Subject: DeadLetterSubject(d.Kind, d.Code), ID: d.ID, Header: h, Body: d.Body}
-}
+	m := Message{Subject: DeadLetterSubject(d.Kind, d.Code), ID: d.ID, Header: h, Body: d.Body}
 
-// oneLine keeps a value from ending its header.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' {
-			return ' '
+	room := maxPayload - m.Size()
+	sender := SenderHeaders(d.Header)
+	for _, name := range slices.Sorted(maps.Keys(sender)) {
+		size := headerSize(name, sender[name]...)
+		if size > room || containsFold(deadLetterHeaders, name) {
+			continue
 		}
-		return r
-	}, s)
+		room -= size
+		h[name] = sender[name]
+	}
+	return m
 }

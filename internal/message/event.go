@@ -1,11 +1,12 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 )
 
@@ -41,9 +42,23 @@ type OrderData struct {
 	Code      string      `json:"code"`
 	PackageID string      `json:"package_id"`
 	Quantity  int         `json:"quantity"`
-	Price     json.Number `json:"price"` // exact, as PressOne says it
+	Price     json.Number `json:"price"` // exact, as PressOne says it; null if it could not be read
 	Currency  string      `json:"currency"`
 	CreatedAt *time.Time  `json:"created_at"` // null if PressOne's could not be read
+}
+
+// MarshalJSON writes an unknown price as null. encoding/json writes an empty number as 0,
+// which would say that it was free.
+func (o OrderData) MarshalJSON() ([]byte, error) {
+	type plain OrderData
+	var price *json.Number
+	if o.Price != "" {
+		price = &o.Price
+	}
+	return json.Marshal(struct {
+		plain
+		Price *json.Number `json:"price"`
+	}{plain(o), price})
 }
 
 // ESIMData is one eSIM, with everything needed to install it: whoever has it can.
@@ -94,25 +109,57 @@ type Message struct {
 	Body    []byte
 }
 
+// Size is what NATS counts when m is published: the body and all headers, the Nats-Msg-Id
+// among them. In bytes.
+func (m Message) Size() int {
+	h := maps.Clone(m.Header)
+	if h == nil {
+		h = nats.Header{}
+	}
+	if m.ID != "" {
+		h[nats.MsgIdHdr] = []string{m.ID}
+	}
+	return headersSize(h) + len(m.Body)
+}
+
+// cloudEvent is a structured CloudEvent 1.0.
+type cloudEvent struct {
+	SpecVersion     string    `json:"specversion"`
+	ID              string    `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject"`
+	Time            time.Time `json:"time"`
+	DataContentType string    `json:"datacontenttype"`
+	Data            any       `json:"data"`
+}
+
 // Event is a result as a structured CloudEvent. end counts the ends of the saga, from 1;
 // traceparent is carried through from the request and may be empty.
 func Event(k Kind, o Outcome, sagaID string, end int, requestID, traceparent string, at time.Time, data any) (Message, error) {
-	e := event.New(event.CloudEventsVersionV1)
-	e.SetID(fmt.Sprintf("%s.%d.%s", sagaID, end, o))
-	e.SetSource("esimflow")
-	e.SetType(fmt.Sprintf("esimflow.%s.%s.v1", k, o))
-	e.SetSubject(requestID)
-	e.SetTime(at)
-	if err := e.SetData(event.ApplicationJSON, data); err != nil {
-		return Message{}, fmt.Errorf("message: event data: %w", err)
+	e := cloudEvent{
+		SpecVersion: cloudEventsVersion, ID: fmt.Sprintf("%s.%d.%s", sagaID, end, o), Source: "esimflow",
+		Type: fmt.Sprintf("esimflow.%s.%s.v1", k, o), Subject: requestID, Time: at.UTC(),
+		DataContentType: applicationJSON, Data: data,
 	}
-	body, err := json.Marshal(e)
-	if err != nil {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // metadata comes back as it was written
+	if err := enc.Encode(e); err != nil {
 		return Message{}, fmt.Errorf("message: event: %w", err)
 	}
 	h := nats.Header{"Content-Type": {cloudEventsJSON}}
-	if traceparent != "" {
+	if carriable(traceparent) {
 		h["traceparent"] = []string{traceparent}
 	}
-	return Message{Subject: EventSubject(k, o), ID: e.ID(), Header: h, Body: body}, nil
+	return Message{Subject: EventSubject(k, o), ID: e.ID, Header: h, Body: bytes.TrimSpace(body.Bytes())}, nil
+}
+
+// maxTraceparent is twice what W3C Trace Context 1 needs, in bytes.
+const maxTraceparent = 128
+
+// carriable reports whether a traceparent is carried through: whoever reads it decides
+// whether it is a good one, but a message full of it could never be published.
+func carriable(traceparent string) bool {
+	return traceparent != "" && len(traceparent) <= maxTraceparent && publishable(traceparent)
 }

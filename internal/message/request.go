@@ -1,14 +1,14 @@
 package message
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"regexp"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 
@@ -28,49 +28,74 @@ type Request struct {
 	Kind        Kind
 	RequestID   string // upstream's idempotency key, unique per kind
 	PackageID   string
-	Quantity    int    // 1 for a top-up
-	ICCID       string // of a top-up; empty for an order
-	Description string // for humans; PressOne never sees it
-	Metadata    json.RawMessage
+	Quantity    int             // 1 for a top-up
+	ICCID       string          // of a top-up; empty for an order
+	Description string          // for humans; PressOne never sees it
+	Metadata    json.RawMessage // an object, as it arrived
+}
+
+// requestFields are the fields that are read; all others are ignored.
+var requestFields = map[Kind][]string{
+	Order: {"request_id", "package_id", "quantity", "description", "metadata"},
+	Topup: {"request_id", "package_id", "iccid", "description", "metadata"},
 }
 
 // DecodeRequest reads a request of kind k: plain JSON, or a CloudEvent whose data it is
 // (structured by its content type, binary by its ce- headers). The error says what the
-// sender did wrong.
+// sender did wrong, in a few words: it quotes nothing long that they sent.
 func DecodeRequest(k Kind, h nats.Header, body []byte) (Request, error) {
+	if !k.Valid() {
+		return Request{}, fmt.Errorf("message: there is no kind %q", clip(string(k), 64))
+	}
 	data, err := payload(h, body)
 	if err != nil {
 		return Request{}, err
 	}
-	if !utf8.Valid(data) {
-		return Request{}, errors.New("message: the body is not UTF-8")
-	}
-	fields, err := object(data)
+	fields, err := object(data, requestFields[k]...)
 	if err != nil {
-		return Request{}, fmt.Errorf("message: the body is not a JSON object: %w", err)
+		return Request{}, fmt.Errorf("message: the request is %w", err)
 	}
 	r := Request{Kind: k, Quantity: 1, Metadata: json.RawMessage("{}")}
-	read := func(name string, into any) {
-		if raw, ok := fields[name]; ok && string(raw) != "null" {
-			if e := json.Unmarshal(raw, into); e != nil {
-				err = errors.Join(err, fmt.Errorf("message: %s has the wrong type", name))
-			}
+	var errs []error
+	text := func(name string, into *string) {
+		if raw := fields[name]; isSet(raw) && json.Unmarshal(raw, into) != nil {
+			errs = append(errs, fmt.Errorf("message: %s must be a string", name))
 		}
 	}
-	read("request_id", &r.RequestID)
-	read("package_id", &r.PackageID)
-	read("description", &r.Description)
-	read("metadata", &r.Metadata)
-	switch k {
-	case Order:
-		read("quantity", &r.Quantity)
-	case Topup:
-		read("iccid", &r.ICCID)
+	text("request_id", &r.RequestID)
+	text("package_id", &r.PackageID)
+	text("iccid", &r.ICCID)
+	text("description", &r.Description)
+	if raw := fields["quantity"]; isSet(raw) {
+		var ok bool
+		if r.Quantity, ok = wholeNumber(raw); !ok {
+			errs = append(errs, errors.New("message: quantity must be a whole number"))
+		}
 	}
-	if err != nil {
+	if raw := fields["metadata"]; isSet(raw) {
+		r.Metadata = raw
+	}
+	if len(errs) > 0 {
+		return Request{}, errors.Join(errs...)
+	}
+	if err := r.validate(); err != nil {
 		return Request{}, err
 	}
-	return r, r.validate()
+	return r, nil
+}
+
+// maxNumber is the longest spelling of a number that is read: a float64 tells all numbers
+// of 15 digits apart.
+const maxNumber = 16
+
+// wholeNumber reads a JSON number that is whole. Like JSON Schema it takes 2.0 and 2e0 for
+// 2, which is how some languages write it.
+func wholeNumber(raw json.RawMessage) (int, bool) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || len(raw) > maxNumber || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
 }
 
 // ICCIDPattern is what an ICCID looks like: 18 to 22 digits.
@@ -79,10 +104,10 @@ var ICCIDPattern = regexp.MustCompile(`^[0-9]{18,22}$`)
 func (r Request) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("message: "+format, args...)) }
-	if n := utf8.RuneCountInString(r.RequestID); n < 1 || n > maxRequestID || !printable(r.RequestID) {
+	if !printable(r.RequestID, maxRequestID) {
 		bad("request_id must be 1 to %d printable characters", maxRequestID)
 	}
-	if r.PackageID == "" || len(r.PackageID) > maxPackageID || !printable(r.PackageID) {
+	if !printable(r.PackageID, maxPackageID) {
 		bad("package_id must be 1 to %d printable characters", maxPackageID)
 	}
 	if r.Kind == Order && (r.Quantity < 1 || r.Quantity > MaxQuantity) {
@@ -93,7 +118,7 @@ func (r Request) validate() error {
 	}
 	if len(r.Metadata) > maxMetadata {
 		bad("metadata is larger than %d bytes", maxMetadata)
-	} else if _, err := object(r.Metadata); err != nil {
+	} else if r.Metadata[0] != '{' {
 		bad("metadata must be a JSON object")
 	}
 	return errors.Join(errs...)
@@ -108,28 +133,16 @@ func (r Request) Fingerprint() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func printable(s string) bool {
+// printable reports whether s is 1 to most characters, all of them visible, or the ASCII
+// space. U+FFFD is not: it stands for whatever could not be read, such as half a surrogate
+// pair, and two keys must not become one by that.
+func printable(s string, most int) bool {
+	n := 0
 	for _, r := range s {
 		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			return false
 		}
+		n++
 	}
-	return true
-}
-
-// object reads exactly one JSON object. Keys are matched to the letter, which
-// encoding/json's structs would not do.
-func object(data []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	var fields map[string]json.RawMessage
-	if err := dec.Decode(&fields); err != nil {
-		return nil, err
-	}
-	if fields == nil {
-		return nil, errors.New("null")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows it")
-	}
-	return fields, nil
+	return n >= 1 && n <= most
 }

@@ -21,10 +21,15 @@ const (
 )
 
 // A request must fit on ESIM_DLQ with our headers added, so ESIM_REQUESTS takes a little
-// less than the 1 MiB that a NATS server takes by default.
+// less than the 1 MiB that a NATS server takes by default. Headers count: ours, with all of
+// them at their longest, take less than headerRoom.
 const (
-	maxRequestSize    = 1<<20 - deadLetterHeaders
-	deadLetterHeaders = 16 << 10
+	// MaxRequestSize is the largest message that ESIM_REQUESTS takes, headers included, in
+	// bytes.
+	MaxRequestSize = maxPayload - headerRoom
+
+	maxPayload = 1 << 20
+	headerRoom = 16 << 10
 )
 
 const duplicateWindow = 10 * time.Minute
@@ -32,19 +37,24 @@ const duplicateWindow = 10 * time.Minute
 // RequestSubject is where requests of kind k arrive.
 func RequestSubject(k Kind) string { return "esim.request." + string(k) }
 
-// DeadLetterSubject is where copies of dead letters of kind k with this code go. A code
-// that a subject cannot carry is cleaned: it comes from PressOne.
-func DeadLetterSubject(k Kind, code string) string {
-	clean := strings.Map(func(r rune) rune {
+// maxCode is the longest code that a subject carries, in bytes.
+const maxCode = 64
+
+// DeadLetterSubject is where copies of dead letters of kind k with this code go.
+func DeadLetterSubject(k Kind, code string) string { return "esim.dlq." + string(k) + "." + token(code) }
+
+// token makes a code, which may be PressOne's, fit for the last token of a subject: cleaned,
+// cut, and never empty.
+func token(code string) string {
+	if code == "" {
+		return "_"
+	}
+	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
 			return r
 		}
 		return '_'
-	}, code)
-	if clean == "" {
-		clean = "_"
-	}
-	return "esim.dlq." + string(k) + "." + clean
+	}, clip(code, maxCode))
 }
 
 // Consumer is the durable consumer of the requests of kind k.
@@ -58,7 +68,7 @@ func Streams(replicas int) []jetstream.StreamConfig {
 			Name: RequestsStream, Description: "eSIM order and top-up requests",
 			Subjects: []string{RequestSubject(Order), RequestSubject(Topup)},
 			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-			MaxMsgSize: maxRequestSize, Replicas: replicas, Duplicates: duplicateWindow,
+			MaxMsgSize: MaxRequestSize, Replicas: replicas, Duplicates: duplicateWindow,
 		},
 		{
 			Name: EventsStream, Description: "results of eSIM orders and top-ups",
