@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,9 +34,12 @@ type Config struct {
 type Consumer struct {
 	Config
 
+	committing atomic.Bool // however long that takes, with Postgres away, it is no stall
+
 	mu      sync.Mutex
 	problem error     // why it is not ready
 	moved   time.Time // when it last got or committed something
+	rebuilt bool      // because nothing was delivered, and nothing has been since
 }
 
 // maxBatch is how many messages are taken ahead, and committed at once at the most.
@@ -62,10 +66,34 @@ func (c *Consumer) setProblem(err error) {
 	c.problem = err
 }
 
-func (c *Consumer) touch() {
+// delivered notes that the subscription works.
+func (c *Consumer) delivered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved, c.rebuilt = time.Now(), false
+}
+
+// subscribed notes a new subscription. One that was rebuilt because nothing was delivered
+// has yet to show that it works.
+func (c *Consumer) subscribed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.moved = time.Now()
+	if !c.rebuilt {
+		c.problem = nil
+	}
+}
+
+// lost notes that the subscription ended with err. The first time that nothing was
+// delivered is no reason to fail readiness: it is rebuilt.
+func (c *Consumer) lost(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if errors.Is(err, errStalled) && !c.rebuilt {
+		c.rebuilt = true
+		return
+	}
+	c.problem = err
 }
 
 func (c *Consumer) idleFor() time.Duration {
@@ -73,6 +101,8 @@ func (c *Consumer) idleFor() time.Duration {
 	defer c.mu.Unlock()
 	return time.Since(c.moved)
 }
+
+var errStalled = errors.New("nothing is delivered although messages are pending")
 
 // Run subscribes, and subscribes again whenever that is needed, until ctx is cancelled;
 // then it commits what it has taken and returns nil.
@@ -82,7 +112,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		c.setProblem(err)
+		c.lost(err)
 		c.Log.WarnContext(ctx, "subscribing again", "consumer", message.Consumer(c.Kind), "err", err)
 		pause(ctx, min(time.Second, 50*time.Millisecond<<min(failures, 10)))
 	}
@@ -103,8 +133,7 @@ func (c *Consumer) subscribe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("intake: consume: %w", err)
 	}
-	c.touch()
-	c.setProblem(nil)
+	c.subscribed()
 	watch, unwatch := context.WithCancelCause(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { unwatch(c.watch(watch, consumer)) })
@@ -138,9 +167,11 @@ func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg) {
 				break gather
 			}
 		}
-		c.touch()
+		c.delivered()
+		c.committing.Store(true)
 		c.commit(ctx, batch)
-		c.touch()
+		c.committing.Store(false)
+		c.delivered()
 	}
 }
 
@@ -162,8 +193,8 @@ func (c *Consumer) watch(ctx context.Context, consumer jetstream.Consumer) error
 		case err != nil || info.NumPending == 0:
 			continue // NATS away: the client reconnects by itself
 		}
-		if c.idleFor() > c.Stall && c.Ready() == nil {
-			return fmt.Errorf("intake: %d messages are pending and none was delivered for %v", info.NumPending, c.Stall)
+		if c.idleFor() > c.Stall && !c.committing.Load() {
+			return fmt.Errorf("intake: %w: %d of %s, for %v", errStalled, info.NumPending, message.Consumer(c.Kind), c.Stall)
 		}
 	}
 }
