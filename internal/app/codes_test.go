@@ -176,5 +176,7 @@ func (b *bench) checkDeadLetters(n int) {
 // lenientTokens lifts the limit of the token endpoint, which tests of failing tokens
 // would run into.
 func (b *bench) lenientTokens() {
-	b.sim.Tune(func(k *pressonesim.Knobs) { k.Limits = map[pressonesim.Endpoint]pressonesim.Limit{pressonesim.Token: {}} })
+	b.sim.Tune(func(k *pressonesim.Knobs) {
+		k.Limits = map[pressonesim.Endpoint]pressonesim.Limit{pressonesim.Token: {}}
+	})
 }

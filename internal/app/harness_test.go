@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"esimflow/api/apitest"
 	"esimflow/internal/app"
 	"esimflow/internal/config"
 	"esimflow/internal/devstack"
@@ -43,14 +44,14 @@ func setup(t *testing.T, sim pressonesim.Config) *bench {
 	b := &bench{t: t, log: &lockedBuffer{}}
 	b.nats = devstack.NATS(t)
 	dsn := devstack.Postgres(t)
+	if sim.ClientID == "" {
+		sim.ClientID, sim.ClientSecret = "client", "canary-client-secret-4711"
+	}
 	simulator := pressonesim.New(sim)
 	server, err := simulator.Serve("127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	b.sim = simulator
-	if sim.ClientID == "" {
-		sim.ClientID, sim.ClientSecret = "client", "secret"
-	}
 	b.env = map[string]string{
 		"DATABASE_URL": dsn, "NATS_URL": b.nats.URL(),
 		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": sim.ClientID, "PRESSONE_CLIENT_SECRET": sim.ClientSecret,
@@ -77,9 +78,53 @@ func setup(t *testing.T, sim pressonesim.Config) *bench {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.log.String())
+			return
 		}
+		b.checkContracts()
+		b.checkSecrets()
 	})
 	return b
+}
+
+// checkContracts validates everything that a test has seen against api/.
+func (b *bench) checkContracts() {
+	b.t.Helper()
+	for _, m := range b.messages(message.EventsStream) {
+		parts := strings.Split(m.Subject, ".")
+		apitest.CheckEvent(b.t, message.Kind(parts[2]), message.Outcome(parts[3]), m.Data)
+	}
+	for _, m := range b.messages(message.DeadLettersStream) {
+		apitest.CheckDeadLetter(b.t, m.Header)
+	}
+	for _, m := range b.messages(message.RequestsStream) {
+		kind := message.Kind(strings.TrimPrefix(m.Subject, "esim.request."))
+		if strings.Contains(message.Header(m.Header, "content-type"), "cloudevents") {
+			continue
+		}
+		if _, err := message.DecodeRequest(kind, m.Header, m.Data); err == nil {
+			require.NoError(b.t, apitest.CheckRequest(b.t, kind, m.Data))
+		}
+	}
+}
+
+// checkSecrets looks for what may be nowhere but in results: activation codes, the
+// account's secret, tokens.
+func (b *bench) checkSecrets() {
+	b.t.Helper()
+	secrets := []string{b.env["PRESSONE_CLIENT_SECRET"], "LPA:1$", "Bearer "}
+	for _, o := range b.sim.Ledger().Sold {
+		for _, sim := range o.Sims {
+			secrets = append(secrets, sim.MatchingID)
+		}
+	}
+	var texts string
+	require.NoError(b.t, b.db.QueryRow(context.Background(), `
+		SELECT COALESCE((SELECT string_agg(h::text, '') FROM saga_history h), '') ||
+		       COALESCE((SELECT string_agg(reason, '') FROM dead_letter), '')`).Scan(&texts))
+	texts += b.log.String()
+	for _, s := range secrets {
+		require.False(b.t, strings.Contains(texts, s), "a secret has leaked: %.12s…", s)
+	}
 }
 
 func (b *bench) config(need config.Need) config.Config {
@@ -181,12 +226,12 @@ func (b *bench) events() []event {
 // messages lists what is on a stream.
 func (b *bench) messages(stream string) []*jetstream.RawStreamMsg {
 	b.t.Helper()
-	s, err := b.js.Stream(b.t.Context(), stream)
+	s, err := b.js.Stream(context.Background(), stream)
 	require.NoError(b.t, err)
 	state := s.CachedInfo().State
 	var all []*jetstream.RawStreamMsg
 	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
-		m, err := s.GetMsg(b.t.Context(), seq)
+		m, err := s.GetMsg(context.Background(), seq)
 		if err == nil {
 			all = append(all, m)
 		}

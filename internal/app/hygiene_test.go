@@ -34,7 +34,10 @@ const root = "../.."
 var arrows = map[string][]string{
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/publisher": {"internal/app", "internal/config"},
-	"cmd/esimctl":   {"internal/app", "internal/config", "internal/message", "migrations", "internal/devstack", "internal/pressonesim"},
+	"cmd/esimctl": {
+		"internal/app", "internal/ops", "internal/deadletter", "internal/saga", "internal/pressone", "internal/message",
+		"internal/config", "migrations", "internal/devstack", "internal/pressonesim",
+	},
 
 	"internal/app": {
 		"internal/intake", "internal/deadletter", "internal/audit", "internal/ops", "internal/saga",

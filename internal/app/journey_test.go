@@ -235,4 +235,3 @@ func golden(t *testing.T, path, got string) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), got, "run go test ./internal/app -update if that is right")
 }
-

@@ -67,12 +67,24 @@ func unwrap(body []byte) ([]byte, error) {
 		return decoded, nil
 	case !isSet(data):
 		return nil, errors.New("it has no data")
-	case !isJSON(mediaType(contentType)):
-		var text string // CloudEvents JSON format, 3.1: anything but JSON is in a string
-		if json.Unmarshal(data, &text) != nil {
-			return nil, errors.New("data must be JSON, or datacontenttype must say what is in the string")
+	}
+	return content(data, mediaType(contentType))
+}
+
+// content reads data as CloudEvents' JSON format, 3.1, has it: JSON is a value, anything
+// else is in a string. The CloudEvents SDK puts what is application/…+json into a string,
+// too.
+func content(data json.RawMessage, mediaType string) ([]byte, error) {
+	isJSON := mediaType == "" || mediaType == applicationJSON || mediaType == "text/json"
+	switch {
+	case data[0] == '"' && !isJSON:
+		var text string
+		if err := json.Unmarshal(data, &text); err != nil {
+			return nil, fmt.Errorf("data: %w", err)
 		}
 		return []byte(text), nil
+	case !isJSON && !strings.HasSuffix(mediaType, "+json"):
+		return nil, errors.New("data must be a string, as datacontenttype is not JSON")
 	}
 	return data, nil
 }
@@ -84,9 +96,4 @@ func isSet(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "nu
 func mediaType(contentType string) string {
 	t, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(t))
-}
-
-// isJSON reports whether a media type is JSON; none is, too.
-func isJSON(mediaType string) bool {
-	return mediaType == "" || mediaType == applicationJSON || mediaType == "text/json" || strings.HasSuffix(mediaType, "+json")
 }

@@ -90,7 +90,7 @@ func TestRequestsThatAreRead(t *testing.T) {
 		"an iccid is unknown here":    {order(`"iccid":17`), base},
 		"another case is unknown":     {order(`"Request_ID":"R","QUANTITY":99,"Metadata":[]`), base},
 		"escapes":                     {order(`"request_id":"\u0041\/\"\ud83d\ude00"`), with(func(r *message.Request) { r.RequestID = `A/"😀` })},
-		"an escaped name":             {order(`"\u0071uantity":4`)[:len(order(""))-1-len(`,"quantity":3`)] + `,"\u0071uantity":4}`, with(func(r *message.Request) { r.Quantity = 4 })},
+		"an escaped name":             {`{"request_id":"r","package_id":"p","\u0071uantity":3}`, base},
 		"spaces in a key":             {order(`"request_id":" a b "`), with(func(r *message.Request) { r.RequestID = " a b " })},
 		"128 characters of 4 bytes":   {order(`"request_id":"` + strings.Repeat("😀", 128) + `"`), with(func(r *message.Request) { r.RequestID = strings.Repeat("😀", 128) })},
 		"255 characters of 2 bytes":   {order(`"package_id":"` + strings.Repeat("é", 255) + `"`), with(func(r *message.Request) { r.PackageID = strings.Repeat("é", 255) })},
@@ -221,8 +221,8 @@ func TestErrorsQuoteNothingLong(t *testing.T) {
 		`{"` + long:                      nil,
 		`{"` + long + `":1}`:             nil,
 		`{"specversion":"` + long + `"}`: cloudEvent,
-		`{"specversion":"1.0","data_base64":"` + long + `!"}`:                       cloudEvent,
-		`{"specversion":"1.0","datacontenttype":"` + long + `","data":{}}`:          cloudEvent,
+		`{"specversion":"1.0","data_base64":"` + long + `!"}`:                          cloudEvent,
+		`{"specversion":"1.0","datacontenttype":"` + long + `","data":{}}`:             cloudEvent,
 		`{"specversion":"1.0","datacontenttype":"` + long + `","data":"` + long + `"}`: cloudEvent,
 		"{}": {"content-type": {"application/cloudevents" + long}},
 	}
@@ -280,8 +280,9 @@ func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	t.Run("is stable across versions", func(t *testing.T) {
 		t.Parallel()
+		// printf 'order\nkallur-digital-7days-1gb\n1\n' | sha256sum
 		r := message.Request{Kind: message.Order, PackageID: "kallur-digital-7days-1gb", Quantity: 1}
-		require.Equal(t, "f8fdc0a6", r.Fingerprint()[:8])
+		require.Equal(t, "94fcaeb7", r.Fingerprint()[:8])
 		require.Len(t, r.Fingerprint(), 64)
 	})
 	t.Run("depends on exactly what is bought, and for whom", func(t *testing.T) {

@@ -41,7 +41,9 @@ func RequestSubject(k Kind) string { return "esim.request." + string(k) }
 const maxCode = 64
 
 // DeadLetterSubject is where copies of dead letters of kind k with this code go.
-func DeadLetterSubject(k Kind, code string) string { return "esim.dlq." + string(k) + "." + token(code) }
+func DeadLetterSubject(k Kind, code string) string {
+	return "esim.dlq." + string(k) + "." + token(code)
+}
 
 // token makes a code, which may be PressOne's, fit for the last token of a subject: cleaned,
 // cut, and never empty.
