@@ -53,6 +53,10 @@ CREATE TABLE saga (
 CREATE UNIQUE INDEX saga_topup_in_flight ON saga (iccid)
     WHERE kind = 'topup' AND state IN ('submitting', 'unknown');
 
+-- Whose an order could be that names no ICCID.
+CREATE INDEX saga_topup_unresolved ON saga (package_id)
+    WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown');
+
 CREATE INDEX saga_due ON saga (due_at)
     WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling');
 

@@ -69,7 +69,8 @@ WHERE is_applied`
 // Current reads the schema version of the database through db; 0 if it has none.
 func Current(ctx context.Context, db interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) (int64, error) {
+},
+) (int64, error) {
 	var exists bool
 	if err := db.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&exists); err != nil || !exists {
 		return 0, err

@@ -42,7 +42,7 @@ func TestPostgresAway(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	pg := devstack.PrivatePostgres(t)
 	b.env["DATABASE_URL"] = pg.URL()
-	w, _ := b.worker()
+	w := b.worker()
 	b.publisher()
 	b.completed(b.orders("before", 5)...)
 
@@ -162,7 +162,7 @@ func TestTopupsOfOneESIM(t *testing.T) {
 // Pressing replay in many places at once does nothing twice.
 func TestReplayPressedAtOnce(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
-	w, _ := b.worker()
+	w := b.worker()
 	b.publisher()
 	b.sim.SetBalance(0)
 	b.publish(message.Order, order("poor"))
@@ -179,7 +179,7 @@ func TestReplayPressedAtOnce(t *testing.T) {
 			got := b.post(w, "dead-letters/replay", fmt.Sprintf(`{"ids":["%s"],"actor":"ann","reason":"x"}`, failed.Data["dead_letter_id"]), http.StatusOK)
 			mu.Lock()
 			defer mu.Unlock()
-			if got["list"].([]any)[0].(map[string]any)["done"] == true {
+			if first(got)["done"] == true {
 				done++
 			}
 		})
@@ -194,9 +194,16 @@ func TestReplayPressedAtOnce(t *testing.T) {
 		"the stream shows what is open")
 }
 
+// first is the first of a list that the API has answered.
+func first(got map[string]any) map[string]any {
+	list, _ := got["list"].([]any)
+	object, _ := list[0].(map[string]any)
+	return object
+}
+
 func TestOperatorsAreRefused(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
-	w, _ := b.worker()
+	w := b.worker()
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "recycled", Price: 1, Recycled: true})
 	b.publish(message.Order, `{"request_id":"recycled","package_id":"recycled"}`)
@@ -205,7 +212,7 @@ func TestOperatorsAreRefused(t *testing.T) {
 	require.Equal(t, false, e.Data["replayable"])
 
 	got := b.post(w, "dead-letters/replay", `{"class":"recycled","actor":"ann","reason":"x"}`, http.StatusOK)
-	require.Contains(t, got["list"].([]any)[0].(map[string]any)["why"], "recycled")
+	require.Contains(t, first(got)["why"], "recycled")
 	b.post(w, "dead-letters/replay", `{"actor":"ann","reason":"x"}`, http.StatusBadRequest)
 	b.post(w, "sagas/recycled/discard", `{"actor":"ann"}`, http.StatusBadRequest)
 	b.post(w, "sagas/recycled/confirm-absent", `{"actor":"ann","reason":"x"}`, http.StatusConflict)
@@ -238,7 +245,7 @@ func TestDeadlines(t *testing.T) {
 
 func TestTelemetry(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
-	w, _ := b.worker()
+	w := b.worker()
 	b.publisher()
 	b.completed(b.orders("m", 3)...)
 	b.publish(message.Order, order("m-0"))

@@ -20,7 +20,7 @@ type answerTest struct {
 	code, class string
 }
 
-func status(code, times int, http int) pressonesim.Fault {
+func status(code, times, http int) pressonesim.Fault {
 	return pressonesim.Fault{Action: pressonesim.Status, Status: http, Code: code, Times: times}
 }
 

@@ -15,19 +15,22 @@ import (
 	"esimflow/migrations"
 )
 
-// poolSize is the number of connections a process opens at the most, unless DATABASE_URL
-// says pool_max_conns.
-const poolSize = 16
+// How many connections are opened at the most. DATABASE_URL can say otherwise for a
+// worker, by pool_max_conns.
+const (
+	poolSize          = 16
+	publisherPoolSize = 3
+)
 
 // openPool prepares a pool; it connects when it is used.
-func openPool(ctx context.Context, cfg config.Config, name string) (*pgxpool.Pool, error) {
+func openPool(ctx context.Context, cfg config.Config, name string, size int32) (*pgxpool.Pool, error) {
 	dsn := cfg.DatabaseURL.Reveal()
 	pool, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("app: DATABASE_URL cannot be read") // the error quotes it
 	}
-	if !strings.Contains(dsn, "pool_max_conns") {
-		pool.MaxConns = poolSize
+	if size != poolSize || !strings.Contains(dsn, "pool_max_conns") {
+		pool.MaxConns = size
 	}
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -62,15 +65,12 @@ func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, 
 
 // awaitSchema waits until the database has the schema that this program needs. A newer
 // one is fine.
-func awaitSchema(ctx context.Context, db *pgxpool.Pool, log *slog.Logger, note func(error)) error {
-	for {
+func awaitSchema(ctx context.Context, db *pgxpool.Pool, log *slog.Logger, note func(error)) {
+	for ctx.Err() == nil {
 		have, err := migrations.Current(ctx, db)
 		if err == nil && have >= migrations.Latest() {
 			note(nil)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if err == nil {
 			err = fmt.Errorf("app: the schema is at version %d and has to be at %d: run esimctl migrate up", have, migrations.Latest())
@@ -79,7 +79,6 @@ func awaitSchema(ctx context.Context, db *pgxpool.Pool, log *slog.Logger, note f
 		log.WarnContext(ctx, "waiting for the database", "err", err)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(time.Second):
 		}
 	}

@@ -108,7 +108,7 @@ func TestIntake(t *testing.T) {
 // A letter without a saga is replayed by publishing its bytes again.
 func TestMalformedIsReplayedAsANewRequest(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
-	w, _ := b.worker()
+	w := b.worker()
 	b.publisher()
 	b.publish(message.Order, "garbage")
 	id := b.letters(1)[0].Header.Get(message.HeaderDeadLetterID)

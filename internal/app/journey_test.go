@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -160,9 +161,7 @@ func TestJourneys(t *testing.T) {
 	for _, j := range journeys {
 		t.Run(j.file, func(t *testing.T) {
 			b := setup(t, j.sim)
-			for k, v := range j.env {
-				b.env[k] = v
-			}
+			maps.Copy(b.env, j.env)
 			kind, ends := j.kind, j.ends
 			if kind == "" {
 				kind = message.Order
@@ -173,7 +172,7 @@ func TestJourneys(t *testing.T) {
 			if j.setup != nil {
 				j.setup(b)
 			}
-			w, _ := b.worker()
+			w := b.worker()
 			b.publisher()
 			b.publish(kind, journeyBody(kind))
 			if j.act != nil {

@@ -45,7 +45,7 @@ func (p *Publisher) TelemetryAddr() string { return p.telemetry.Addr() }
 // Run relays the outbox until ctx is cancelled.
 func (p *Publisher) Run(ctx context.Context) error {
 	name := processName("publisher") + "-" + uuid.NewString()[:8]
-	db, err := openPool(ctx, p.cfg, name)
+	db, err := openPool(ctx, p.cfg, name, publisherPoolSize)
 	if err != nil {
 		return err
 	}
@@ -64,10 +64,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(nc) }))
 	})
 
-	err = awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
-	if err == nil && ctx.Err() == nil {
+	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
+	if ctx.Err() == nil {
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, saga.NewMetrics(p.reg)), Log: p.log, Reg: p.reg,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, saga.NewStore(db, saga.NewMetrics(p.reg))), Log: p.log, Reg: p.reg,
 		})
 		p.log.InfoContext(ctx, "publisher started", "name", name)
 		err = relay.Run(ctx)
@@ -91,7 +91,7 @@ func (p *Publisher) ready(nc *nats.Conn) error {
 
 // hooks is what JetStream's acknowledgement of a message means: a result completes its
 // saga, a dead letter's copy is noted on the letter.
-func hooks(db *pgxpool.Pool, m *saga.Metrics) outbox.Hooks {
+func hooks(db *pgxpool.Pool, sagas *saga.Store) outbox.Hooks {
 	return outbox.Hooks{
 		Copies: deadletter.Copies(db),
 		Published: func(ctx context.Context, tx pgx.Tx, acked []outbox.Acked) (func(), error) {
@@ -108,7 +108,7 @@ func hooks(db *pgxpool.Pool, m *saga.Metrics) outbox.Hooks {
 			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 				return nil, fmt.Errorf("app: note copies: %w", err)
 			}
-			return m.Announce(ctx, tx, completed)
+			return sagas.Announce(ctx, tx, completed)
 		},
 	}
 }

@@ -71,7 +71,7 @@ const shutdownMargin = 5 * time.Second
 // flight within SUBMIT_TIMEOUT and a margin.
 func (w *Worker) Run(ctx context.Context) error {
 	name := processName("worker")
-	db, err := openPool(ctx, w.cfg, name)
+	db, err := openPool(ctx, w.cfg, name, poolSize)
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	var telemetryErr error
 	servers.Go(func() { telemetryErr = w.telemetry.Serve(serving, ops.Telemetry(w.reg, w.Ready)) })
 
-	err = awaitSchema(ctx, db, w.log, func(err error) { w.notReady(err) })
-	if err == nil && ctx.Err() == nil {
+	awaitSchema(ctx, db, w.log, w.notReady)
+	if ctx.Err() == nil {
 		err = w.work(ctx, db, nc, name)
 	}
 	stopServing()
@@ -108,7 +108,13 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	}
 	sagas := saga.NewMetrics(w.reg)
 	store := saga.NewStore(db, sagas)
-	lease := saga.NewLease(db, name, w.cfg.LeaseTTL, sagas)
+	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
+	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
+	if err != nil {
+		return err
+	}
+	defer vital.Close()
+	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
 	policy := policyOf(w.cfg)
 	provider, err := newProvider(w.cfg, db, name, w.reg, hint(message.GateHint))
 	if err != nil {
@@ -141,8 +147,8 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Wake: runner.Wake,
 		Published: hint(message.OutboxHint), Log: w.log,
 	})
-	if err := firstBeat(ctx, lease, provider, w.log, w.notReady); err != nil || ctx.Err() != nil {
-		return err
+	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
+		return nil
 	}
 	ready := func() error { return readiness(ctx, nc, lease, consumers) }
 	w.ready.Store(&ready)
@@ -164,11 +170,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	runners.Go(func() { runErr = runner.Run(running) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
-		intakes.Go(func() {
-			if err := c.Run(ctx); err != nil {
-				w.log.ErrorContext(ctx, "intake ended", "err", err)
-			}
-		})
+		intakes.Go(func() { c.Run(ctx) })
 	}
 	intakes.Wait()
 	w.log.InfoContext(ctx, "worker stopping", "cause", context.Cause(ctx))
@@ -180,17 +182,16 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 }
 
 // firstBeat takes the lease; until then nothing can be claimed or accepted.
-func firstBeat(ctx context.Context, lease *saga.Lease, p *provider, log *slog.Logger, note func(error)) error {
-	for {
+func firstBeat(ctx context.Context, lease *saga.Lease, p *provider, log *slog.Logger, note func(error)) {
+	for ctx.Err() == nil {
 		err := errors.Join(lease.Renew(ctx), p.gate.Refresh(ctx))
-		if err == nil || ctx.Err() != nil {
-			return nil
+		if err == nil {
+			return
 		}
 		note(err)
 		log.WarnContext(ctx, "waiting for the database", "err", err)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
 	}

@@ -162,7 +162,7 @@ func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (sag
 		}
 		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
 	}
-	if why := unlike(s, o); why != "" {
+	if why := s.Unlike(o); why != "" {
 		return "", &saga.RefusedError{Why: why}
 	}
 	return d.act(ctx, id, saga.Event{
@@ -176,21 +176,6 @@ func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (sag
 func hidden(err error) bool {
 	p, ok := errors.AsType[*pressone.Error](err)
 	return ok && (p.Disposition == pressone.Refused || p.Status == http.StatusUnauthorized && !p.Account)
-}
-
-// unlike says why an order cannot be what the saga has bought, or nothing.
-func unlike(s saga.Saga, o pressone.Order) string {
-	switch {
-	case o.Status == "failed":
-		return fmt.Sprintf("PressOne says that order %d failed: it is not a purchase", o.ID)
-	case o.PackageID != s.PackageID:
-		return fmt.Sprintf("order %d is for package %s, not %s", o.ID, o.PackageID, s.PackageID)
-	case o.Type == "topup" != (s.Kind == message.Topup):
-		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
-	case s.Kind == message.Order && o.Quantity != s.Quantity:
-		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
-	}
-	return ""
 }
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was

@@ -105,8 +105,8 @@ func (c *Consumer) idleFor() time.Duration {
 var errStalled = errors.New("nothing is delivered although messages are pending")
 
 // Run subscribes, and subscribes again whenever that is needed, until ctx is cancelled;
-// then it commits what it has taken and returns nil.
-func (c *Consumer) Run(ctx context.Context) error {
+// then it commits what it has taken.
+func (c *Consumer) Run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		err := c.subscribe(ctx)
 		if ctx.Err() != nil {
@@ -116,7 +116,6 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.Log.WarnContext(ctx, "subscribing again", "consumer", message.Consumer(c.Kind), "err", err)
 		pause(ctx, min(time.Second, 50*time.Millisecond<<min(failures, 10)))
 	}
-	return nil
 }
 
 // subscribe consumes until ctx is cancelled or the subscription is of no use any more.

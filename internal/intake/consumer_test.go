@@ -3,8 +3,8 @@ package intake
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,18 +49,18 @@ func setup(t *testing.T, stall time.Duration) *intakeBench {
 		Policy:  saga.Policy{SubmitTimeout: time.Minute, Deadline: time.Hour, RetryInitial: time.Second, RetryMax: time.Minute},
 		Runner:  saga.NewRunner(saga.RunnerConfig{MaxInFlight: 10, Lease: lease}), // does not run: there is no room
 		Metrics: NewMetrics(prometheus.NewRegistry(), metrics), Published: func() {},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Stall: stall,
+		Log: slog.New(slog.DiscardHandler), Stall: stall,
 	})
 	return &intakeBench{t, js, db, c}
 }
 
 func (b *intakeBench) run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.consumer.Run(ctx) }()
+	var wg sync.WaitGroup
+	wg.Go(func() { b.consumer.Run(ctx) })
 	b.t.Cleanup(func() {
 		cancel()
-		require.NoError(b.t, <-done)
+		wg.Wait()
 	})
 }
 

@@ -111,7 +111,7 @@ func TestStructuredRequestsAreReadAsTheSDKReadsThem(t *testing.T) {
 		e.SetDataContentType(contentType)
 		e.DataEncoded = []byte(request)
 		e.DataBase64 = rapid.Bool().Draw(t, "base64")
-		body, err := json.Marshal(e)
+		body, err := e.MarshalJSON() // json.Marshal would compact the request
 		require.NoError(t, err)
 
 		k := rapid.SampledFrom(message.Kinds()).Draw(t, "kind")
@@ -141,14 +141,17 @@ func TestEnvelopesAreReadAsTheSDKReadsThem(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var all []string
 		for _, name := range []string{"specversion", "datacontenttype", "data", "data_base64", "id", "source", "type", "x"} {
-			if name == "specversion" || rapid.Bool().Draw(t, name+"?") {
+			optional := len(values[name]) > 1 && name != "specversion"
+			if !optional || rapid.Bool().Draw(t, name+"?") {
 				all = append(all, quote(name)+":"+rapid.SampledFrom(values[name]).Draw(t, name))
 			}
 		}
 		body := []byte("{" + strings.Join(rapid.Permutation(all).Draw(t, "order"), ",") + "}")
 		got, err := message.DecodeRequest(message.Order, nats.Header{"Content-Type": {structuredType}}, body)
 		data, sdkErr := readBySDK(body)
-		if err == nil && sdkErr == nil {
+		// Of data and data_base64 the SDK takes the last one, if it is null, too.
+		twoWays := strings.Contains(string(body), `"data":`) && strings.Contains(string(body), `"data_base64":`)
+		if err == nil && sdkErr == nil && !twoWays {
 			want, err := message.DecodeRequest(message.Order, nil, data)
 			require.NoError(t, err)
 			require.Equal(t, want, got, "%s", body)

@@ -1,8 +1,6 @@
 package message
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -55,8 +53,9 @@ type DeadLetter struct {
 }
 
 // Message is the copy for ESIM_DLQ: the bytes as they arrived, the sender's headers, and
-// ours. It fits into a message: of the sender's headers, those that would be too much are
-// left out. It is a copy; the record is in Postgres.
+// ours. It can always be published: of the sender's headers, those that would be too much
+// for a message are left out, the largest ones first. It is a copy; the record is in
+// Postgres.
 func (d DeadLetter) Message() Message {
 	h := nats.Header{}
 	set := func(name, value string) {
@@ -79,15 +78,18 @@ func (d DeadLetter) Message() Message {
 	set(HeaderSourceSequence, strconv.FormatUint(d.SourceSequence, 10))
 	m := Message{Subject: DeadLetterSubject(d.Kind, d.Code), ID: d.ID, Header: h, Body: d.Body}
 
-	room := maxPayload - m.Size()
+	size := m.Size()
+	room := min(maxPayload-size, maxHeaders-(size-len(m.Body)))
 	sender := SenderHeaders(d.Header)
-	for _, name := range slices.Sorted(maps.Keys(sender)) {
-		size := headerSize(name, sender[name]...)
-		if size > room || containsFold(deadLetterHeaders, name) {
-			continue
+	size = 0
+	for _, name := range smallestFirst(sender) {
+		size += headerSize(name, sender[name]...)
+		if size > room {
+			break
 		}
-		room -= size
-		h[name] = sender[name]
+		if !containsFold(deadLetterHeaders, name) {
+			h[name] = sender[name]
+		}
 	}
 	return m
 }

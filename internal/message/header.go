@@ -1,6 +1,8 @@
 package message
 
 import (
+	"cmp"
+	"maps"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -90,6 +92,13 @@ func headerSize(key string, values ...string) int {
 		n += len(key) + len(": \r\n") + len(textproto.TrimString(v))
 	}
 	return n
+}
+
+// smallestFirst lists the names of headers by the size they have in a message.
+func smallestFirst(h nats.Header) []string {
+	return slices.SortedFunc(maps.Keys(h), func(a, b string) int {
+		return cmp.Or(cmp.Compare(headerSize(a, h[a]...), headerSize(b, h[b]...)), cmp.Compare(a, b))
+	})
 }
 
 // containsFold reports whether list has name, whatever its case.

@@ -129,20 +129,22 @@ func (r Request) validate() error {
 // of it: a sender that stamps its retries buys the same thing.
 func (r Request) Fingerprint() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%d\n%s", r.Kind, r.PackageID, r.Quantity, r.ICCID)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%d\n%s", r.Kind, r.PackageID, r.Quantity, r.ICCID)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // printable reports whether s is 1 to most characters, all of them visible, or the ASCII
 // space. U+FFFD is not: it stands for whatever could not be read, such as half a surrogate
-// pair, and two keys must not become one by that.
+// pair, and two keys must not become one by that. Spaces alone are not either: a
+// CloudEvent's subject must not be blank.
 func printable(s string, most int) bool {
-	n := 0
+	n, blank := 0, true
 	for _, r := range s {
 		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			return false
 		}
+		blank = blank && r == ' '
 		n++
 	}
-	return n >= 1 && n <= most
+	return !blank && n <= most
 }

@@ -135,6 +135,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"a number for request_id":      {order(`"request_id":7`), "message: request_id must be a string"},
 		"null for request_id":          {order(`"request_id":null`), "message: request_id must be 1 to 128 printable characters"},
 		"an empty request_id":          {order(`"request_id":""`), "message: request_id must be 1 to 128 printable characters"},
+		"a blank request_id":           {order(`"request_id":"  "`), "message: request_id must be 1 to 128 printable characters"},
 		"129 characters":               {order(`"request_id":"` + strings.Repeat("x", 129) + `"`), "message: request_id must be 1 to 128 printable characters"},
 		"129 characters of 4 bytes":    {order(`"request_id":"` + strings.Repeat("😀", 129) + `"`), "message: request_id must be 1 to 128 printable characters"},
 		"a control character":          {order(`"request_id":"a\u0000"`), "message: request_id must be 1 to 128 printable characters"},
@@ -239,7 +240,7 @@ func TestErrorsQuoteNothingLong(t *testing.T) {
 func TestWhatPrintsIsInTheSchema(t *testing.T) {
 	t.Parallel()
 	wider := 0
-	var all strings.Builder // what is accepted, as many at a time as a request_id takes
+	all := strings.Builder{} // what is accepted, as many at a time as a request_id takes
 	check := func() {
 		body := []byte(order(`"request_id":` + quote(all.String())))
 		_, err := message.DecodeRequest(message.Order, nil, body)

@@ -28,7 +28,8 @@ const (
 	// bytes.
 	MaxRequestSize = maxPayload - headerRoom
 
-	maxPayload = 1 << 20
+	maxPayload = 1 << 20   // NATS's default
+	maxHeaders = 1<<16 - 1 // JetStream's limit for all headers of a message; it cannot be changed
 	headerRoom = 16 << 10
 )
 

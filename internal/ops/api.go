@@ -271,9 +271,10 @@ func (a api) letters(r *http.Request) (any, error) {
 		}
 	}
 	status := q.Get("status")
-	if status == "any" {
+	switch status {
+	case "any":
 		status = ""
-	} else if status == "" {
+	case "":
 		status = "open"
 	}
 	return a.Desk.List(r.Context(), f, status, n)

@@ -132,4 +132,3 @@ func (r *Relay) fail(ctx context.Context, b *batch, m row, err error) {
 	r.Log.WarnContext(ctx, "message was not accepted", "subject", m.Subject, "message_id", m.ID, "err", err)
 	b.failed = append(b.failed, m.id)
 }
-

@@ -29,7 +29,7 @@ GROUP BY kind`
 
 // Announce completes the sagas whose result JetStream has acknowledged, in the caller's
 // transaction. The returned function counts them, once that has committed.
-func (m *Metrics) Announce(ctx context.Context, tx pgx.Tx, sagas []uuid.UUID) (count func(), err error) {
+func (st *Store) Announce(ctx context.Context, tx pgx.Tx, sagas []uuid.UUID) (count func(), err error) {
 	if len(sagas) == 0 {
 		return func() {}, nil
 	}
@@ -47,7 +47,7 @@ func (m *Metrics) Announce(ctx context.Context, tx pgx.Tx, sagas []uuid.UUID) (c
 	}
 	return func() {
 		for _, d := range all {
-			m.announced(d.Kind, d.Count)
+			st.metrics.announced(d.Kind, d.Count)
 		}
 	}, nil
 }

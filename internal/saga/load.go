@@ -124,14 +124,16 @@ func (st *Store) Owned(ctx context.Context, orders []int64, id uuid.UUID) (map[i
 	return owned, nil
 }
 
+// The condition is that of the index saga_topup_unresolved.
 const rivalsSQL = `
 SELECT EXISTS (
     SELECT FROM saga
-    WHERE kind = 'topup' AND state IN ('submitting', 'unknown') AND package_id = $1 AND id <> $2
+    WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
+      AND package_id = $1 AND id <> $2
 )`
 
-// Rivals reports whether another top-up of the same package is in flight or unresolved:
-// then an order that names no ICCID could be either's.
+// Rivals reports whether another top-up of the same package is in flight or unresolved,
+// dead-lettered ones included: then an order that names no ICCID could be either's.
 func (st *Store) Rivals(ctx context.Context, s Saga) (bool, error) {
 	var yes bool
 	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID).Scan(&yes)

@@ -108,6 +108,8 @@ func found(o pressone.Order, how string) Event {
 }
 
 func ambiguous(n int, what string) Event {
-	return Event{Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
-		Seen: fmt.Sprintf("%d orders %s could be this one: an operator has to say which", n, what)}
+	return Event{
+		Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
+		Seen: fmt.Sprintf("%d orders %s could be this one: an operator has to say which", n, what),
+	}
 }

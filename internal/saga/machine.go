@@ -1,6 +1,9 @@
 package saga
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Rule is one way for a saga to move.
 type Rule struct {
@@ -81,12 +84,10 @@ func targets(from State, on EventName) []State {
 // allow checks a move against the table.
 func allow(from State, on EventName, to State) error {
 	all := targets(from, on)
-	for _, t := range all {
-		if t == to {
-			return nil
-		}
-	}
-	if len(all) == 0 {
+	switch {
+	case slices.Contains(all, to):
+		return nil
+	case len(all) == 0:
 		return &TransitionError{From: from, On: on}
 	}
 	return &TransitionError{From: from, On: on, To: to}

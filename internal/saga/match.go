@@ -1,10 +1,12 @@
 package saga
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"time"
 
+	"esimflow/internal/message"
 	"esimflow/internal/pressone"
 )
 
@@ -89,6 +91,25 @@ func plausible(s Saga, o pressone.Order, from, to time.Time) bool {
 	}
 	// A description like one of our references, but not ours, is another saga's.
 	return o.Description == nil || !referencePattern.MatchString(*o.Description)
+}
+
+// Unlike says why o cannot be what s has bought, or nothing: an operator names orders by
+// hand.
+func (s Saga) Unlike(o pressone.Order) string {
+	names := namedICCIDs(o)
+	switch {
+	case o.Status == statusFailed:
+		return fmt.Sprintf("PressOne says that order %d failed: it is not a purchase", o.ID)
+	case o.PackageID != s.PackageID:
+		return fmt.Sprintf("order %d is for package %s, not %s", o.ID, o.PackageID, s.PackageID)
+	case o.Type == "topup" != (s.Kind == message.Topup):
+		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
+	case s.Kind == message.Order && o.Quantity != s.Quantity:
+		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
+	case s.Kind == message.Topup && len(names) > 0 && !slices.Contains(names, s.ICCID):
+		return fmt.Sprintf("order %d is for another eSIM", o.ID)
+	}
+	return ""
 }
 
 var iccidRun = regexp.MustCompile(`[0-9]{18,22}`)

@@ -83,8 +83,10 @@ func (r *Runner) pollOrder(ctx context.Context, s Saga) (Event, error) {
 		}
 		now, err := r.Provider.Sim(ctx, sim.ICCID)
 		if refusedForGood(err) || err == nil && now.Recycled {
-			return Event{Name: PollRefused, Code: "73", Class: ClassRecycled, Purchase: p,
-				Seen: fmt.Sprintf("eSIM %d of %d was recycled", i+1, s.Quantity)}, err
+			return Event{
+				Name: PollRefused, Code: "73", Class: ClassRecycled, Purchase: p,
+				Seen: fmt.Sprintf("eSIM %d of %d was recycled", i+1, s.Quantity),
+			}, err
 		}
 		if err != nil {
 			return Event{Purchase: p}, err

@@ -160,7 +160,9 @@ func live(t *rapid.T, p Policy, broken brokenRules) error {
 				e = w.lookUp(p, s, broken)
 			case StepPoll:
 				e = rapid.SampledFrom([]Event{
-					{Name: NotReady}, {Name: PollFailed}, {Name: Ready, Purchase: s.Purchase},
+					{Name: NotReady},
+					{Name: PollFailed},
+					{Name: Ready, Purchase: s.Purchase},
 					{Name: PollRefused, Class: ClassRecycled, Code: "73"},
 				}).Draw(t, "poll")
 			case StepNone:
@@ -263,8 +265,10 @@ func (w *world) operate(s Saga) Event {
 func TestOperators(t *testing.T) {
 	now := time.Now()
 	dead := func(in State, order int64) Saga {
-		return Saga{ID: uuid.New(), State: DeadLettered, StoppedIn: in, OrderID: order, Ends: 1, Source: Source{Metadata: []byte("{}")},
-			IntentDeadline: now.Add(time.Minute)}
+		return Saga{
+			ID: uuid.New(), State: DeadLettered, StoppedIn: in, OrderID: order, Ends: 1, Source: Source{Metadata: []byte("{}")},
+			IntentDeadline: now.Add(time.Minute),
+		}
 	}
 	by := func(n EventName) Event {
 		return Event{Name: n, Actor: "ann", Reason: "x", Purchase: &Purchase{Order: pressone.Order{ID: 9}}}

@@ -78,6 +78,9 @@ func (r *Runner) Started() <-chan struct{} { return r.started }
 // another worker has given one back.
 const idle = time.Second
 
+// contended is the wait when something is due and cannot be had.
+const contended = 50 * time.Millisecond
+
 // Wake tells the runner that something may be due now.
 func (r *Runner) Wake() {
 	select {
@@ -98,7 +101,8 @@ func (r *Runner) Run(ctx context.Context) error {
 
 	beats, quiet := context.WithCancel(work)
 	var heart sync.WaitGroup
-	heart.Go(func() { r.beat(beats) })
+	heart.Go(func() { r.every(beats, "renew", r.beat) })
+	heart.Go(func() { r.every(beats, "tend", r.tend) })
 	r.running.Store(true)
 	close(r.started)
 	r.take(ctx, work)
@@ -166,6 +170,9 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	next, err := r.Store.NextDue(ctx, states)
 	if err != nil {
 		return idle, err
+	}
+	if next <= 0 && len(sagas) == 0 {
+		next = contended // somebody else has them locked, or our lease is not what we think
 	}
 	return min(max(next, time.Millisecond), idle), nil
 }

@@ -26,11 +26,15 @@ func (p Policy) Next(s Saga, now time.Time) (Step, Event) {
 	case Pending:
 		switch {
 		case s.Tries >= p.MaxTries:
-			return StepGiveUp, Event{Name: GaveUp, Code: CodeRetriesExhausted, Class: ClassExhausted,
-				Seen: fmt.Sprintf("%d submissions, none of them accepted", s.Tries)}
+			return StepGiveUp, Event{
+				Name: GaveUp, Code: CodeRetriesExhausted, Class: ClassExhausted,
+				Seen: fmt.Sprintf("%d submissions, none of them accepted", s.Tries),
+			}
 		case late:
-			return StepGiveUp, Event{Name: GaveUp, Code: CodeDeadline, Class: ClassExhausted,
-				Seen: "not bought within SAGA_DEADLINE"}
+			return StepGiveUp, Event{
+				Name: GaveUp, Code: CodeDeadline, Class: ClassExhausted,
+				Seen: "not bought within SAGA_DEADLINE",
+			}
 		}
 		return StepSubmit, Event{}
 	case Unknown:
@@ -52,8 +56,10 @@ func (p Policy) Absent(s Saga, seen string) Event {
 	case looks < p.AbsenceLooks:
 		return Event{Name: NotFound, Seen: seen}
 	case p.Hold:
-		return Event{Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
-			Seen: seen + "; UNKNOWN_POLICY is hold"}
+		return Event{
+			Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
+			Seen: seen + "; UNKNOWN_POLICY is hold",
+		}
 	}
 	return Event{Name: ProvedAbsent, Seen: seen}
 }
@@ -64,8 +70,10 @@ func (p Policy) Unclear(now time.Time, s Saga, e Event) Event {
 		e.Name = LookupFailed
 		return e
 	}
-	return Event{Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
-		Seen: "SAGA_DEADLINE has passed: " + e.Seen}
+	return Event{
+		Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
+		Seen: "SAGA_DEADLINE has passed: " + e.Seen,
+	}
 }
 
 // Unready says what to do when a poll did not see what was bought ready.
@@ -73,6 +81,8 @@ func (p Policy) Unready(now time.Time, s Saga, e Event) Event {
 	if now.Before(s.DeadlineAt) {
 		return e
 	}
-	return Event{Name: GaveUp, Code: CodePollDeadline, Class: ClassNotReady, Purchase: e.Purchase,
-		Seen: "POLL_DEADLINE has passed: " + e.Seen}
+	return Event{
+		Name: GaveUp, Code: CodePollDeadline, Class: ClassNotReady, Purchase: e.Purchase,
+		Seen: "POLL_DEADLINE has passed: " + e.Seen,
+	}
 }

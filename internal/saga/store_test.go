@@ -101,8 +101,11 @@ func TestStore(t *testing.T) {
 		got, err := b.store.Get(t.Context(), s.ID)
 		require.NoError(t, err)
 		for _, at := range []struct{ want, got *time.Time }{
-			{&s.DueAt, &got.DueAt}, {&s.DeadlineAt, &got.DeadlineAt}, {&s.IntentAt, &got.IntentAt},
-			{&s.IntentDeadline, &got.IntentDeadline}, {&s.RequestedAt, &got.RequestedAt},
+			{&s.DueAt, &got.DueAt},
+			{&s.DeadlineAt, &got.DeadlineAt},
+			{&s.IntentAt, &got.IntentAt},
+			{&s.IntentDeadline, &got.IntentDeadline},
+			{&s.RequestedAt, &got.RequestedAt},
 		} {
 			require.WithinDuration(t, *at.want, *at.got, time.Microsecond)
 			*at.got = *at.want

@@ -53,8 +53,10 @@ func (r *Runner) precheck(ctx context.Context, s Saga) (Event, error) {
 			return Event{}, nil
 		}
 	}
-	return Event{Name: PrecheckRefused, Code: CodePrecheck, Class: ClassNotOffered,
-		Seen: fmt.Sprintf("PressOne offers %d top-ups for this eSIM, and %s is not among them", len(offers), s.PackageID)}, nil
+	return Event{
+		Name: PrecheckRefused, Code: CodePrecheck, Class: ClassNotOffered,
+		Seen: fmt.Sprintf("PressOne offers %d top-ups for this eSIM, and %s is not among them", len(offers), s.PackageID),
+	}, nil
 }
 
 // submit sends the one POST of an intent. It lives in work, not in ctx: shutting down

@@ -8,14 +8,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// beat renews the lease every third of its life, until ctx is cancelled, and looks after
-// sagas that nobody is driving.
-func (r *Runner) beat(ctx context.Context) {
+// every does something at once and then every third of a lease's life, until ctx is
+// cancelled.
+func (r *Runner) every(ctx context.Context, what string, do func(context.Context) error) {
 	tick := time.NewTicker(r.LeaseTTL / 3)
 	defer tick.Stop()
 	for {
-		if err := r.beatOnce(ctx); err != nil && ctx.Err() == nil {
-			r.Log.WarnContext(ctx, "heartbeat", "err", err)
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			r.Log.WarnContext(ctx, "heartbeat", "what", what, "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -25,7 +25,8 @@ func (r *Runner) beat(ctx context.Context) {
 	}
 }
 
-func (r *Runner) beatOnce(ctx context.Context) error {
+// beat renews the lease. Nothing slow may stand in its way.
+func (r *Runner) beat(ctx context.Context) error {
 	before := r.Lease.ID()
 	if err := r.Lease.Renew(ctx); err != nil {
 		return err
@@ -36,7 +37,12 @@ func (r *Runner) beatOnce(ctx context.Context) error {
 		}
 		r.Wake()
 	}
-	return errors.Join(r.Beat(ctx, r.Lease.Workers()), r.sweep(ctx), r.takeOver(ctx), r.Lease.Bury(ctx))
+	return r.Beat(ctx, r.Lease.Workers())
+}
+
+// tend looks after sagas that nobody is driving.
+func (r *Runner) tend(ctx context.Context) error {
+	return errors.Join(r.sweep(ctx), r.takeOver(ctx), r.Lease.Bury(ctx))
 }
 
 // takeOver gives the sagas of workers whose lease has run out to whoever is free. One

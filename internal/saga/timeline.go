@@ -53,12 +53,17 @@ func timelineRow(e Entry, start time.Time, times bool) []string {
 	if e.Attempt > 0 {
 		attempt = strconv.Itoa(e.Attempt)
 	}
-	var seen []string
-	if text := oneLine(e.Seen); text != "" {
-		seen = append(seen, text)
+	text, due := oneLine(e.Seen), timelineDue(e)
+	switch {
+	case !times || due == "":
+	case text == "":
+		text = due
+	default:
+		text += " · " + due
 	}
-	if due := timelineDue(e); times && due != "" {
-		seen = append(seen, due)
+	var seen []string
+	if text != "" {
+		seen = append(seen, text)
 	}
 	if e.Actor != "" {
 		seen = append(seen, oneLine("by "+e.Actor+": "+e.Reason))
@@ -141,7 +146,7 @@ func wrap(text string, width int) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(text, "\n") {
 		line := ""
-		for _, word := range strings.Fields(paragraph) {
+		for word := range strings.FieldsSeq(paragraph) {
 			switch {
 			case line == "":
 				line = word

@@ -19,15 +19,23 @@ func journey() []Entry {
 	return []Entry{
 		{Version: 1, At: start, Event: Accepted, To: Pending, DueAt: start},
 		{Version: 2, At: at(12 * time.Millisecond), Event: SubmitStarted, From: Pending, To: Submitting, Attempt: 1},
-		{Version: 3, At: at(1340 * time.Millisecond), Event: OutcomeUnknown, From: Submitting, To: Unknown, Attempt: 1,
+		{
+			Version: 3, At: at(1340 * time.Millisecond), Event: OutcomeUnknown, From: Submitting, To: Unknown, Attempt: 1,
 			Code: "http_502", Seen: "HTTP 502 that is not PressOne's own: the request may still be running behind whatever answered in its place",
-			DueAt: at(31340 * time.Millisecond)},
-		{Version: 4, At: at(31400 * time.Millisecond), Event: LookupFailed, From: Unknown, To: Unknown, Attempt: 1,
-			Code: "4033", Seen: "service\r\nunavailable\x1b[2J", DueAt: at(32150 * time.Millisecond)},
-		{Version: 5, At: at(24*time.Hour + 312*time.Millisecond), Event: GaveUp, From: Unknown, To: DeadLettered, Attempt: 1,
-			Code: CodeOutcomeUnknown, Seen: "SAGA_DEADLINE has passed"},
-		{Version: 6, At: at(24*time.Hour + 90*time.Second), Event: Adopted, From: DeadLettered, To: Polling, Attempt: 1,
-			Seen: "order 9666 (20261122-009666)", Actor: "maria", Reason: "found it in their console\nticket 4711", DueAt: at(24*time.Hour + 90*time.Second)},
+			DueAt: at(31340 * time.Millisecond),
+		},
+		{
+			Version: 4, At: at(31400 * time.Millisecond), Event: LookupFailed, From: Unknown, To: Unknown, Attempt: 1,
+			Code: "4033", Seen: "service\r\nunavailable\x1b[2J", DueAt: at(32150 * time.Millisecond),
+		},
+		{
+			Version: 5, At: at(24*time.Hour + 312*time.Millisecond), Event: GaveUp, From: Unknown, To: DeadLettered, Attempt: 1,
+			Code: CodeOutcomeUnknown, Seen: "SAGA_DEADLINE has passed",
+		},
+		{
+			Version: 6, At: at(24*time.Hour + 90*time.Second), Event: Adopted, From: DeadLettered, To: Polling, Attempt: 1,
+			Seen: "order 9666 (20261122-009666)", Actor: "maria", Reason: "found it in their console\nticket 4711", DueAt: at(24*time.Hour + 90*time.Second),
+		},
 		{Version: 7, At: at(24*time.Hour + 91*time.Second), Event: Ready, From: Polling, To: Notifying, Attempt: 1, Seen: "1 of 1 eSIMs can be installed"},
 		{Version: 8, At: at(24*time.Hour + 92*time.Second), Event: Announced, From: Notifying, To: Completed, Attempt: 1},
 	}

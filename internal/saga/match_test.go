@@ -1,0 +1,110 @@
+package saga
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/message"
+	"esimflow/internal/pressone"
+)
+
+const (
+	ourReference   = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	otherReference = "bbbbbbbbbbbbbbbbbbbbbbbbbb"
+	ourICCID       = "8934000000000008728"
+	otherICCID     = "8934000000000008729"
+)
+
+// listed is an order as PressOne lists it; description "-" is null.
+func listed(id int64, description, status string, iccids ...string) pressone.Order {
+	o := pressone.Order{ID: id, PackageID: "p", Type: "topup", Status: status, CreatedAt: time.Unix(1000, 0)}
+	if description != "-" {
+		o.Description = &description
+	}
+	for _, iccid := range iccids {
+		o.Sims = append(o.Sims, pressone.Sim{ICCID: iccid})
+	}
+	return o
+}
+
+func TestMatchReference(t *testing.T) {
+	s := Saga{Reference: ourReference, FailedOrders: []int64{3}}
+	tests := []struct {
+		name   string
+		orders []pressone.Order
+		want   EventName
+		order  int64
+	}{
+		{"nothing", nil, "", 0},
+		{"ours", []pressone.Order{listed(1, ourReference, "completed")}, Found, 1},
+		{"no status given", []pressone.Order{listed(1, ourReference, "")}, Found, 1},
+		{"refunded was bought", []pressone.Order{listed(1, ourReference, "refunded")}, Found, 1},
+		{"a longer description", []pressone.Order{listed(1, ourReference+"a", "completed")}, "", 0},
+		{"another case", []pressone.Order{listed(1, "A"+ourReference[1:], "completed")}, "", 0},
+		{"a description that holds ours", []pressone.Order{listed(1, "x "+ourReference, "completed")}, "", 0},
+		{"failed", []pressone.Order{listed(2, ourReference, "failed")}, FoundFailed, 0},
+		{"failed before", []pressone.Order{listed(3, ourReference, "failed")}, "", 0},
+		{"failed before, and again", []pressone.Order{listed(3, ourReference, "failed"), listed(4, ourReference, "failed")}, FoundFailed, 0},
+		{"failed, and bought", []pressone.Order{listed(4, ourReference, "failed"), listed(5, ourReference, "completed")}, Found, 5},
+		{"two: the first", []pressone.Order{listed(7, ourReference, "completed"), listed(6, ourReference, "completed")}, Found, 6},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := matchReference(s, tt.orders)
+			require.Equal(t, tt.want, e.Name)
+			if tt.order != 0 {
+				require.Equal(t, tt.order, e.Purchase.Order.ID)
+			}
+		})
+	}
+}
+
+func TestMatchTopup(t *testing.T) {
+	s := Saga{Kind: message.Topup, Reference: ourReference, ICCID: ourICCID, PackageID: "p"}
+	from, to := time.Unix(500, 0), time.Unix(1500, 0)
+	other := func(change func(*pressone.Order)) pressone.Order {
+		o := listed(1, "Topup ("+ourICCID+")", "completed")
+		change(&o)
+		return o
+	}
+	tests := []struct {
+		name            string
+		byICCID, others []pressone.Order
+		rivals          bool
+		want            EventName
+	}{
+		{"nothing", nil, nil, false, ""},
+		{"described by our ICCID", nil, []pressone.Order{listed(1, "Topup ("+ourICCID+")", "completed")}, false, Found},
+		{"rivals do not matter if it names ours", nil, []pressone.Order{listed(1, "Topup ("+ourICCID+")", "completed")}, true, Found},
+		{"our ICCID among its sims", nil, []pressone.Order{listed(1, "-", "completed", ourICCID)}, false, Found},
+		{"listed for our ICCID and nameless", []pressone.Order{listed(1, "-", "completed")}, nil, true, Found},
+		{"listed for our ICCID by a filter that does not filter", []pressone.Order{listed(1, "-", "completed"), listed(2, "-", "completed", otherICCID)}, nil, true, GaveUp},
+		{"the same one twice", []pressone.Order{listed(1, "-", "completed", ourICCID)}, []pressone.Order{listed(1, "-", "completed", ourICCID)}, false, Found},
+		{"two of ours", nil, []pressone.Order{listed(1, "-", "completed", ourICCID), listed(2, "-", "completed", ourICCID)}, false, GaveUp},
+		{"another's ICCID", nil, []pressone.Order{listed(1, "Topup ("+otherICCID+")", "completed")}, false, ""},
+		{"another's ICCID among its sims", nil, []pressone.Order{listed(1, "-", "completed", otherICCID)}, false, ""},
+		{"an ICCID that holds ours", nil, []pressone.Order{listed(1, "Topup ("+ourICCID+"1)", "completed")}, false, ""},
+		{"another saga's reference", nil, []pressone.Order{listed(1, otherReference, "completed", ourICCID)}, false, ""},
+		{"nameless, alone", nil, []pressone.Order{listed(1, "-", "completed")}, false, Found},
+		{"nameless, with a rival", nil, []pressone.Order{listed(1, "-", "completed")}, true, GaveUp},
+		{"two nameless", nil, []pressone.Order{listed(1, "-", "completed"), listed(2, "", "completed")}, false, GaveUp},
+		{"ours beside a nameless one", nil, []pressone.Order{listed(1, "-", "completed"), listed(2, "-", "completed", ourICCID)}, false, Found},
+		{"failed", nil, []pressone.Order{listed(1, "-", "failed", ourICCID)}, false, ""},
+		{"another package", nil, []pressone.Order{other(func(o *pressone.Order) { o.PackageID = "q" })}, false, ""},
+		{"no top-up", nil, []pressone.Order{other(func(o *pressone.Order) { o.Type = "sim" })}, false, ""},
+		{"too early", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-time.Second) })}, false, ""},
+		{"too late", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = to.Add(time.Second) })}, false, ""},
+		{"an unreadable time", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = time.Time{} })}, false, Found},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := matchTopup(s, tt.byICCID, tt.others, from, to, tt.rivals)
+			require.Equal(t, tt.want, e.Name, e.Seen)
+			if e.Name == GaveUp {
+				require.Equal(t, CodeOutcomeUnknown, e.Code)
+			}
+		})
+	}
+}
