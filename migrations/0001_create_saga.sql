@@ -33,7 +33,7 @@ CREATE TABLE saga (
     intent_deadline timestamptz,                    -- what was not written to PressOne by then was not sent
     failed_orders   bigint[]    NOT NULL DEFAULT '{}', -- orders with our reference that PressOne says failed
     order_id        bigint,                         -- PressOne's order, once known
-    stopped_in      text        NOT NULL DEFAULT '', -- while dead-lettered: the state it was in, which a replay goes by
+    stopped_in      text        NOT NULL DEFAULT '', -- while dead-lettered or discarded: the state it was in
     ends            integer     NOT NULL DEFAULT 0, -- how often it has ended; part of the events' ids
 
     requested_at    timestamptz NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE saga (
     CONSTRAINT saga_token UNIQUE (reference),
     CONSTRAINT saga_order UNIQUE (order_id), -- no order is adopted twice
     CHECK (worker IS NULL OR state IN ('pending', 'submitting', 'unknown', 'polling')),
-    CHECK (state <> 'submitting' OR (intent_at IS NOT NULL AND intent_deadline IS NOT NULL)),
+    CHECK (state <> 'submitting' OR (worker IS NOT NULL AND intent_at IS NOT NULL AND intent_deadline IS NOT NULL)),
     CHECK (state NOT IN ('polling', 'notifying', 'completed') OR order_id IS NOT NULL)
 ) WITH (fillfactor = 80);
 
@@ -76,7 +76,7 @@ CREATE TABLE saga_request (
 -- What was bought, as PressOne describes it.
 CREATE TABLE saga_purchase (
     saga_id uuid  PRIMARY KEY REFERENCES saga ON DELETE CASCADE,
-    data    jsonb NOT NULL
+    data    json  NOT NULL -- not jsonb, which refuses \u0000, and PressOne's word must be kept
 );
 
 -- Every transition, and every action of an operator.

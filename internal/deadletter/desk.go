@@ -46,12 +46,16 @@ type By struct {
 
 // Result is what became of one letter.
 type Result struct {
-	ID        uuid.UUID  `json:"id"`
-	SagaID    *uuid.UUID `json:"saga_id"`
-	RequestID string     `json:"request_id"`
-	Done      bool       `json:"done"`
-	To        string     `json:"to,omitempty"`  // where the saga went
-	Why       string     `json:"why,omitempty"` // why it was refused
+	ID        uuid.UUID    `json:"id"`
+	SagaID    *uuid.UUID   `json:"saga_id"`
+	Kind      message.Kind `json:"kind"`
+	RequestID string       `json:"request_id"`
+	PackageID string       `json:"package_id"`
+	Code      string       `json:"code"`
+	Done      bool         `json:"done"`
+	To        string       `json:"to,omitempty"`     // where the saga went, or would go
+	Why       string       `json:"why,omitempty"`    // why it was not done
+	Failed    bool         `json:"failed,omitempty"` // not refused: it can be tried again
 }
 
 // ErrEmptyFilter refuses a replay of everything.
@@ -79,8 +83,12 @@ func Refusal(err error) (why string, ok bool) {
 // maxReplay is how many letters one call replays at the most.
 const maxReplay = 10_000
 
+// ErrTooMany refuses a replay of more than one call can do.
+var ErrTooMany = fmt.Errorf("deadletter: more than %d letters match: narrow the filter", maxReplay)
+
 // Replay replays the open letters that f chooses, one by one, and says what became of
-// each. With dry, nothing is changed.
+// each. It stops at the first that fails, rather than being refused. With dry, nothing is
+// changed.
 func (d *Desk) Replay(ctx context.Context, f Filter, by By, dry bool) ([]Result, error) {
 	if f.Empty() {
 		return nil, ErrEmptyFilter
@@ -89,27 +97,31 @@ func (d *Desk) Replay(ctx context.Context, f Filter, by By, dry bool) ([]Result,
 	if len(f.IDs) > 0 {
 		status = "" // whoever names one is told why it cannot be replayed
 	}
-	letters, err := d.List(ctx, f, status, maxReplay)
+	letters, err := d.List(ctx, f, status, maxReplay+1)
+	if err == nil && len(letters) > maxReplay {
+		err = ErrTooMany
+	}
 	if err != nil {
 		return nil, err
 	}
 	single := len(f.IDs) == 1
 	results := make([]Result, 0, len(letters))
 	for _, l := range letters {
-		r := Result{ID: l.ID, SagaID: l.SagaID, RequestID: l.RequestID}
-		r.Why = refusal(l, single)
-		if r.Why == "" && dry {
-			r.Done, r.To = false, destination(l)
+		r := Result{
+			ID: l.ID, SagaID: l.SagaID, Kind: l.Kind, RequestID: l.RequestID, PackageID: l.PackageID, Code: l.Code,
+			Why: refusal(l, single),
 		}
-		if r.Why == "" && !dry {
-			to, err := d.replay(ctx, l, by)
-			why, refused := Refusal(err)
-			if err != nil && !refused {
-				return results, err
-			}
-			r.Done, r.To, r.Why = err == nil, to, why
+		switch {
+		case r.Why != "":
+		case dry:
+			r.To = destination(l)
+		default:
+			d.replay(ctx, l, by, &r)
 		}
 		results = append(results, r)
+		if r.Failed {
+			break
+		}
 	}
 	return results, nil
 }
@@ -140,12 +152,24 @@ func destination(l Letter) string {
 	return string(saga.Pending)
 }
 
-func (d *Desk) replay(ctx context.Context, l Letter, by By) (string, error) {
+func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
+	var to saga.State
+	var err error
 	if l.SagaID == nil {
-		return message.RequestSubject(l.Kind), d.republish(ctx, l, by)
+		to, err = saga.State(message.RequestSubject(l.Kind)), d.republish(ctx, l.ID, by)
+	} else {
+		to, err = d.act(ctx, *l.SagaID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
 	}
-	to, err := d.act(ctx, *l.SagaID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
-	return string(to), err
+	if err == nil {
+		r.Done, r.To = true, string(to)
+		return
+	}
+	why, refused := Refusal(err)
+	if !refused {
+		why = err.Error()
+		d.Log.ErrorContext(ctx, "replay", "dead_letter_id", l.ID, "err", err)
+	}
+	r.Why, r.Failed = why, !refused
 }
 
 // Adopt gives a dead-lettered saga the PressOne order that is its purchase. PressOne is
@@ -221,7 +245,11 @@ SET status = $2, actor = $3, note = $4, resolved_at = now()
 WHERE id = $1 AND status = 'open' AND saga_id IS NULL`
 
 // republish publishes the bytes of a letter without a saga as a new request.
-func (d *Desk) republish(ctx context.Context, l Letter, by By) error {
+func (d *Desk) republish(ctx context.Context, id uuid.UUID, by By) error {
+	l, err := d.Get(ctx, id)
+	if err != nil {
+		return err
+	}
 	return d.resolve(ctx, l, "replayed", by, outbox.Message{Message: message.Message{
 		Subject: message.RequestSubject(l.Kind), ID: l.ID.String() + ".replay",
 		Header: message.SenderHeaders(l.Headers), Body: l.Body,

@@ -39,13 +39,13 @@ type Letter struct {
 	Note       string            `json:"note"`  // and why
 	Subject    string            `json:"subject"`
 	Sequence   int64             `json:"sequence"`
-	Headers    nats.Header       `json:"headers"`
-	Body       []byte            `json:"body"` // as it arrived; base64 in JSON
+	Headers    nats.Header       `json:"headers,omitempty"` // these two are not in lists
+	Body       []byte            `json:"body,omitempty"`    // as it arrived; base64 in JSON
 }
 
 const columns = `
     id, kind, saga_id, request_id, package_id, iccid, code, class, reason, state, attempts, purchased,
-    replayable, created_at, status, resolved_at, actor, note, subject, sequence, headers, body`
+    replayable, created_at, status, resolved_at, actor, note, subject, sequence`
 
 // Filter chooses letters. Empty fields choose all.
 type Filter struct {
@@ -64,7 +64,7 @@ func (f Filter) Empty() bool {
 }
 
 const listSQL = `
-SELECT` + columns + `
+SELECT` + columns + `, '{}'::json AS headers, ''::bytea AS body
 FROM dead_letter
 WHERE ($1::uuid[] IS NULL OR id = ANY($1))
   AND ($2 = '' OR kind = $2)
@@ -95,16 +95,25 @@ func (d *Desk) List(ctx context.Context, f Filter, status string, limit int) ([]
 	return letters, nil
 }
 
-// Get returns one letter, or ErrNotFound.
+const getSQL = `
+SELECT` + columns + `, headers, body
+FROM dead_letter
+WHERE id = $1`
+
+// Get returns one letter whole, or ErrNotFound.
 func (d *Desk) Get(ctx context.Context, id uuid.UUID) (Letter, error) {
-	letters, err := d.List(ctx, Filter{IDs: []uuid.UUID{id}}, "", 1)
-	if err == nil && len(letters) == 0 {
+	rows, err := d.DB.Query(ctx, getSQL, id)
+	if err != nil {
+		return Letter{}, fmt.Errorf("deadletter: get: %w", err)
+	}
+	l, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Letter])
+	if errors.Is(err, pgx.ErrNoRows) {
 		return Letter{}, ErrNotFound
 	}
 	if err != nil {
-		return Letter{}, err
+		return Letter{}, fmt.Errorf("deadletter: get: %w", err)
 	}
-	return letters[0], nil
+	return l, nil
 }
 
 const copiesSQL = `

@@ -192,7 +192,7 @@ func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 		}
 		packageID, iccid := a.decision.After.PackageID, a.decision.After.ICCID
 		saga.QueueLetter(&letters, a.letter, packageID, iccid).Exec(func(tag pgconn.CommandTag) error {
-			isNew[a.letter.ID] = tag.RowsAffected() == 1
+			isNew[a.letter.ID] = isNew[a.letter.ID] || tag.RowsAffected() == 1 // it may be there twice
 			return nil
 		})
 	}
@@ -206,6 +206,7 @@ func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 		if !isNew[a.letter.ID] {
 			continue // it was delivered before
 		}
+		delete(isNew, a.letter.ID)
 		copied := outbox.Message{Message: a.letter.Message(), DeadLetter: uuid.MustParse(a.letter.ID)}
 		if err := outbox.Append(ctx, tx, copied); err != nil {
 			return err

@@ -33,7 +33,7 @@ func TestADeadLettersCopy(t *testing.T) {
 	m := d.Message()
 	require.Equal(t, "esim.dlq.order.11", m.Subject)
 	require.Equal(t, letterID, m.ID)
-	require.Equal(t, []byte(contractOrder), m.Body)
+	require.Equal(t, d.Body, m.Body)
 	require.Equal(t, nats.Header{
 		"traceparent": {traceparent}, "ce-id": {"1"}, "X-Many": {"a", "b"}, "Esim-Custom": {"theirs"},
 		"Esim-Dead-Letter-Id": {letterID}, "Esim-Saga-Id": {sagaID}, "Esim-Request-Id": {"ord-7f3a"}, "Esim-Code": {"11"},
@@ -141,7 +141,6 @@ func TestWhatIsSentIsWhatIsStored(t *testing.T) {
 		got, err := stream.GetMsg(t.Context(), ack.Sequence)
 		require.NoError(rt, err)
 		require.Equal(rt, m.Subject, got.Subject)
-		require.Equal(rt, len(d.Body), len(got.Data))
 		require.Equal(rt, string(d.Body), string(got.Data))
 		for header, values := range m.Header {
 			if strings.HasPrefix(header, "Esim-") {

@@ -101,7 +101,7 @@ func TestRequestsThatAreRead(t *testing.T) {
 			got, err := message.DecodeRequest(message.Order, nil, []byte(tt.give))
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got)
-			require.NoError(t, apitest.CheckRequest(t, message.Order, []byte(tt.give)))
+			checkLaw(t, message.Order, []byte(tt.give))
 		})
 	}
 }
@@ -149,6 +149,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"quantity -1":                  {order(`"quantity":-1`), "message: quantity must be 1 to 50"},
 		"quantity 51":                  {order(`"quantity":51`), "message: quantity must be 1 to 50"},
 		"quantity 2.5":                 {order(`"quantity":2.5`), "message: quantity must be a whole number"},
+		"quantity that is nearly 1":    {order(`"quantity":1.0000000000000001`), "message: quantity must be a whole number"},
+		"quantity in too many digits":  {order(`"quantity":1.0000000000000000`), "message: quantity must be a whole number"},
 		"quantity as a string":         {order(`"quantity":"2"`), "message: quantity must be a whole number"},
 		"quantity as a list":           {order(`"quantity":[2]`), "message: quantity must be a whole number"},
 		"quantity true":                {order(`"quantity":true`), "message: quantity must be a whole number"},
@@ -166,6 +168,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			got, err := message.DecodeRequest(message.Order, nil, []byte(tt.give))
 			require.ErrorContains(t, err, tt.want)
 			require.Zero(t, got)
+			checkLaw(t, message.Order, []byte(tt.give))
 		})
 	}
 }

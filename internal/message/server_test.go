@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -43,9 +44,7 @@ func setup(t *testing.T) *bench {
 func (b *bench) publish(m message.Message) (*jetstream.PubAck, error) {
 	b.t.Helper()
 	msg := &nats.Msg{Subject: m.Subject, Header: nats.Header{}, Data: m.Body}
-	for name, values := range m.Header {
-		msg.Header[name] = values
-	}
+	maps.Copy(msg.Header, m.Header)
 	if m.ID == "" {
 		return b.js.PublishMsg(b.t.Context(), msg)
 	}

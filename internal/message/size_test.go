@@ -3,6 +3,7 @@ package message_test
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -26,9 +27,7 @@ func TestSizeIsWhatNATSCounts(t *testing.T) {
 				rapid.SliceOfN(rapid.StringMatching(`[ a-zé]{0,8}`), 1, 3)).Draw(t, "header"),
 		}
 		msg := &nats.Msg{Header: nats.Header{}, Data: m.Body}
-		for name, values := range m.Header {
-			msg.Header[name] = values
-		}
+		maps.Copy(msg.Header, m.Header)
 		if m.ID != "" {
 			msg.Header[nats.MsgIdHdr] = []string{m.ID}
 		}
@@ -91,7 +90,7 @@ func TestHeadersThatAreTooMuchAreLeftOut(t *testing.T) {
 	t.Parallel()
 	const most = 1<<16 - 1
 	b := setup(t)
-	const start, end = "NATS/1.0\r\nbad name:x\r\nX-Small:kept\r\n", "\r\n"
+	const start, end = "NATS/1.0\r\nbad name:x\r\n~small:kept\r\n", "\r\n"
 	tests := map[string]string{
 		"a large one":          "z:" + strings.Repeat("z", most-len(start)-len(end)-len("z:\r\n")) + "\r\n",
 		"many that grow":       strings.Repeat("z:\r\n", (most-len(start)-len(end))/len("z:\r\n")),
@@ -112,7 +111,7 @@ func TestHeadersThatAreTooMuchAreLeftOut(t *testing.T) {
 			dead.ID = name
 			got := b.stored(dead)
 			require.Equal(t, body, string(got.Data))
-			require.Equal(t, []string{"kept"}, got.Header["X-Small"])
+			require.Equal(t, []string{"kept"}, got.Header["~small"])
 			require.NotContains(t, got.Header, "z")
 			require.NotContains(t, got.Header, "bad name")
 			require.Len(t, got.Header["Esim-Reason"][0], 1<<10)

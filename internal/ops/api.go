@@ -111,7 +111,10 @@ type (
 func (e usageError) Error() string    { return string(e) }
 func (e notFoundError) Error() string { return string(e) }
 
-var errUnauthorized = errors.New("the token is missing or wrong: set OPS_TOKEN to the worker's")
+var (
+	errUnauthorized = errors.New("the token is missing or wrong: set OPS_TOKEN to the worker's")
+	errNotLoopback  = errors.New("without a token the API answers loopback addresses only, and no web pages")
+)
 
 // admit checks the token. Without one the API is on loopback; then a page in a browser on
 // the same machine must not be able to use it, so only a loopback Host is answered.
@@ -128,7 +131,7 @@ func (a api) admit(r *http.Request) error {
 		host = r.Host
 	}
 	if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) || r.Header.Get("Origin") != "" {
-		return errUnauthorized
+		return errNotLoopback
 	}
 	return nil
 }
@@ -141,9 +144,9 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		_, usage := errors.AsType[usageError](err)
 		_, missing := errors.AsType[notFoundError](err)
 		switch {
-		case errors.Is(err, errUnauthorized):
+		case errors.Is(err, errUnauthorized), errors.Is(err, errNotLoopback):
 			status, p.Kind = http.StatusUnauthorized, "unauthorized"
-		case usage, errors.Is(err, deadletter.ErrEmptyFilter):
+		case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany):
 			status, p.Kind = http.StatusBadRequest, "usage"
 		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound):
 			status, p.Kind = http.StatusNotFound, "not_found"

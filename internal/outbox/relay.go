@@ -68,7 +68,8 @@ func NewRelay(cfg Config) *Relay {
 // Run publishes while it leads, and otherwise stands by, until ctx is cancelled. A batch
 // in hand is finished. It returns nil when stopped by ctx.
 func (r *Relay) Run(ctx context.Context) error {
-	js, err := jetstream.New(r.NATS, jetstream.WithPublishAsyncMaxPending(2*batchSize))
+	js, err := jetstream.New(r.NATS, jetstream.WithPublishAsyncMaxPending(2*batchSize),
+		jetstream.WithPublishAsyncTimeout(ackWait)) // an ack that never comes must not take up room for ever
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,9 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 	case a.status == http.StatusUnprocessableEntity && b.code == "" && len(b.fields) > 0:
 		e.Disposition = Refused
 	case a.status == http.StatusRequestTimeout, a.status == http.StatusConflict, a.status >= 500 && a.status <= 599:
-		// A gateway's own page may be JSON with the status for a code; that is not PressOne's answer.
-		e.Answered = b.code != "" && b.code != strconv.Itoa(a.status)
+		// A gateway's own page may be JSON with a code of the gateway's. Only PressOne's codes say that PressOne has
+		// answered, so that the request has ended.
+		e.Answered = b.code != "" && (ownCodes[b.code] || noEffect[b.code])
 	case a.status >= 400 && a.status <= 499 && ambiguous(b.code):
 		e.Answered = true
 	case a.status >= 400 && a.status <= 499 && b.code != "":
@@ -100,6 +101,13 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 		e.Answered = true
 	}
 	return e
+}
+
+// ownCodes are the codes of PressOne's tables, and 89, which its model added later.
+var ownCodes = map[string]bool{
+	"4001": true, "4004": true, "4005": true, "4007": true, "4008": true, "4009": true, "4010": true, "4013": true,
+	"4014": true, "4033": true, "5001": true, "11": true, "13": true, "14": true, "23": true, "33": true, "34": true,
+	"43": true, "53": true, "73": true, "89": true,
 }
 
 func aboutLimit(code string) bool { return code == codeLimited }

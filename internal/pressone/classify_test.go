@@ -133,6 +133,19 @@ func TestClassifyIsCautious(t *testing.T) {
 	require.Equal(t, Unknown, cut.Disposition, "nothing is concluded from a body that is not whole")
 }
 
+// A gateway may answer in JSON, with a code of its own, while the request still runs behind it.
+func TestOnlyItsOwnCodesSayThatPressOneHasAnswered(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"code":4033}`: true, `{"code":"5001"}`: true, `{"code":53}`: true,
+		`{"code":"GATEWAY_TIMEOUT"}`: false, `{"code":504}`: false, `{"code":9999}`: false, `{}`: false,
+	} {
+		e := classify(post, answer{status: 504, header: http.Header{}, body: []byte(body)}, nil)
+		require.Equal(t, Unknown, e.Disposition)
+		require.Equal(t, want, e.Answered, body)
+	}
+}
+
 func TestNoEffectCodes(t *testing.T) {
 	t.Parallel()
 	noEffect := map[string]bool{"4033": true, "53": true}

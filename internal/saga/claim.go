@@ -35,6 +35,8 @@ LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 // Claim takes up to n due sagas in these states for a worker whose lease runs. Sagas past
 // their deadline are taken in any state: giving up needs no open lane.
 func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) ([]Saga, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	sagas, err := collect(st.db.Query(ctx, claimSQL, worker, states, n))
 	return sagas, translate("claim", err)
 }

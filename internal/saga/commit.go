@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // apply decides and commits. What happened has happened, whether Postgres is there or
@@ -27,9 +30,10 @@ func (r *Runner) apply(ctx context.Context, s Saga, e Event) (Saga, error) {
 			return r.disown(ctx, s, e)
 		case errors.Is(err, ErrICCIDBusy):
 			return Saga{}, &postponeError{until: r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))}
-		case e.Name == SubmitStarted, ctx.Err() != nil:
-			// Whether an intent is on record is not known, so nothing is sent. The sweep
-			// finds out and hands the saga on.
+		case e.Name == SubmitStarted, isData(err), ctx.Err() != nil:
+			// Whether an intent is on record is not known, so nothing is sent; and what
+			// Postgres refuses for its content it will refuse again. The sweep hands the
+			// saga on.
 			return Saga{}, err
 		}
 		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", s.ID, "event", e.Name, "err", err)
@@ -76,13 +80,35 @@ func (r *Runner) contest(ctx context.Context, d Decision, retried bool) (Saga, e
 	})
 }
 
-// disown is for an order that another saga owns: no order is adopted twice.
+// disown is for an order that another saga owns: no order is adopted twice. That PressOne
+// has answered with one is no evidence that nothing was bought, so an operator decides;
+// in one commit, lest a look-up that finds nothing gets in between.
 func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
-	seen := fmt.Sprintf("order %d belongs to another saga", e.Purchase.Order.ID)
-	if e.Name == Submitted {
-		return r.apply(ctx, s, Event{Name: OutcomeUnknown, Answer: e.Answer, Seen: seen})
+	seen := fmt.Sprintf("order %d, which another saga owns", e.Purchase.Order.ID)
+	now := r.Lease.Now()
+	var decisions []Decision
+	if s.State == Submitting {
+		d, err := r.Policy.Decide(s, Event{Name: OutcomeUnknown, Answer: e.Answer, Seen: seen}, now, 0)
+		if err != nil {
+			return Saga{}, err
+		}
+		decisions, s = append(decisions, d), d.After
 	}
-	return r.apply(ctx, s, r.Policy.Unclear(r.Lease.Now(), s, Event{Seen: seen}))
+	d, err := r.Policy.Decide(s, unresolved(seen), now, 0)
+	if err != nil {
+		return Saga{}, err
+	}
+	if err := r.Store.Apply(ctx, append(decisions, d)...); err != nil {
+		return Saga{}, err
+	}
+	return r.moved(ctx, d), nil
+}
+
+// isData reports an error that is due to what is written (SQLSTATE classes 22 and 23),
+// and not to Postgres's condition.
+func isData(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }
 
 // pause waits for d or for the end of ctx.

@@ -3,7 +3,9 @@ package saga
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -52,6 +54,7 @@ func New(r message.Request, src Source, requestedAt time.Time) Saga {
 // random number in [0, 1), is its only chance. The error is a *TransitionError if e
 // cannot happen to s.
 func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, error) {
+	e.Seen, e.Actor, e.Reason = clean(e.Seen), clean(e.Actor), clean(e.Reason)
 	d := Decision{Before: s, After: s, Answer: e.Answer}
 	to, err := p.move(&d, e, now, roll)
 	if err != nil {
@@ -66,10 +69,10 @@ func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, 
 	if to.Mover() != Worker || next.DueAt.After(now) || e.Name == WorkerLost {
 		next.Worker = uuid.Nil // whoever is free when it is due
 	}
-	if to.Mover() != Worker || to == Submitting {
+	if to.Mover() != Worker {
 		next.DueAt = time.Time{}
 	}
-	if to != DeadLettered {
+	if to != DeadLettered && to != Discarded {
 		next.StoppedIn = ""
 	}
 	d.Entry = Entry{
@@ -94,6 +97,7 @@ func (p Policy) move(d *Decision, e Event, now time.Time, roll float64) (State, 
 		s.Tries++
 		s.Looks = 0
 		s.IntentAt, s.IntentDeadline = now, now.Add(p.SubmitTimeout)
+		s.DueAt = time.Time{} // it is under way, whatever Postgres's clock does meanwhile
 	}
 	look := func(delay time.Duration, from time.Time) {
 		s.Looks, s.LookDelay = 0, delay
@@ -223,6 +227,20 @@ func (p Policy) operate(d *Decision, e Event, now time.Time) (State, error) {
 	}
 	d.Resolved = "discarded"
 	return Discarded, nil
+}
+
+// clean makes text from outside fit for a column and a header: one line of valid UTF-8.
+// Postgres refuses NUL, and what happened must be written.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 // RefusedError says why an operator's action is refused.

@@ -129,13 +129,14 @@ const rivalsSQL = `
 SELECT EXISTS (
     SELECT FROM saga
     WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
-      AND package_id = $1 AND id <> $2
+      AND package_id = $1 AND id <> $2 AND intent_deadline > $3
 )`
 
-// Rivals reports whether another top-up of the same package is in flight or unresolved,
-// dead-lettered ones included: then an order that names no ICCID could be either's.
-func (st *Store) Rivals(ctx context.Context, s Saga) (bool, error) {
+// Rivals reports whether another top-up of the same package was submitted since and is in
+// flight or unresolved, dead-lettered and discarded ones included: then an order that
+// names no ICCID could be either's.
+func (st *Store) Rivals(ctx context.Context, s Saga, since time.Time) (bool, error) {
 	var yes bool
-	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID).Scan(&yes)
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since).Scan(&yes)
 	return yes, translate("rivals", err)
 }

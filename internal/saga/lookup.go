@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"esimflow/internal/message"
@@ -39,58 +40,49 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 
 // lookUpReference looks for our reference among the descriptions. No event: not there.
 func (r *Runner) lookUpReference(ctx context.Context, s Saga) (Event, error) {
-	orders, err := r.orders(ctx, s, pressone.OrderFilter{Description: s.Reference})
+	orders, owned, err := r.orders(ctx, s, pressone.OrderFilter{Description: s.Reference})
 	if err != nil {
 		return Event{}, err
 	}
-	return matchReference(s, orders), nil
+	return matchReference(s, orders, owned), nil
 }
 
 // lookUpTopup looks for a top-up whose description PressOne has replaced. No event: not
 // there.
 func (r *Runner) lookUpTopup(ctx context.Context, s Saga) (Event, error) {
-	byICCID, err := r.orders(ctx, s, pressone.OrderFilter{ICCID: s.ICCID})
-	if err != nil {
+	l := listings{}
+	l.from, l.to = window(s, r.Lease.Now())
+	var err error
+	if l.byICCID, l.owned, err = r.orders(ctx, s, pressone.OrderFilter{ICCID: s.ICCID}); err != nil {
 		return Event{}, err
 	}
-	byText, err := r.orders(ctx, s, pressone.OrderFilter{Description: s.ICCID})
-	if err != nil {
+	for _, f := range []pressone.OrderFilter{{Description: s.ICCID}, {CreatedFrom: l.from, CreatedTo: l.to}} {
+		orders, owned, err := r.orders(ctx, s, f)
+		if err != nil {
+			return Event{}, err
+		}
+		l.others = append(l.others, orders...)
+		maps.Copy(l.owned, owned)
+	}
+	if l.rivals, err = r.Store.Rivals(ctx, s, l.from.Add(-clockSlack)); err != nil {
 		return Event{}, err
 	}
-	from, to := window(s, r.Lease.Now())
-	byTime, err := r.orders(ctx, s, pressone.OrderFilter{CreatedFrom: from, CreatedTo: to})
-	if err != nil {
-		return Event{}, err
-	}
-	rivals, err := r.Store.Rivals(ctx, s)
-	if err != nil {
-		return Event{}, err
-	}
-	return matchTopup(s, byICCID, append(byText, byTime...), from, to, rivals), nil
+	return matchTopup(s, l), nil
 }
 
-// orders reads a complete list and leaves out what other sagas own.
-func (r *Runner) orders(ctx context.Context, s Saga, f pressone.OrderFilter) ([]pressone.Order, error) {
+// orders reads a complete list, and which of its orders other sagas own.
+func (r *Runner) orders(ctx context.Context, s Saga, f pressone.OrderFilter) ([]pressone.Order, map[int64]bool, error) {
 	f.Include = []pressone.Include{pressone.IncludeSims, pressone.IncludeStatus}
 	all, err := r.Provider.Orders(ctx, f)
-	if err != nil || len(all) == 0 {
-		return nil, err
+	if err != nil {
+		return nil, nil, err
 	}
 	ids := make([]int64, len(all))
 	for i, o := range all {
 		ids[i] = o.ID
 	}
 	owned, err := r.Store.Owned(ctx, ids, s.ID)
-	if err != nil {
-		return nil, err
-	}
-	var free []pressone.Order
-	for _, o := range all {
-		if !owned[o.ID] {
-			free = append(free, o)
-		}
-	}
-	return free, nil
+	return all, owned, err
 }
 
 // window is when an order of s may have been made, by PressOne's clock.
@@ -107,9 +99,10 @@ func found(o pressone.Order, how string) Event {
 	return Event{Name: Found, Purchase: &Purchase{Order: o}, Seen: how + ": " + describe(o)}
 }
 
+func unresolved(seen string) Event {
+	return Event{Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown, Seen: seen}
+}
+
 func ambiguous(n int, what string) Event {
-	return Event{
-		Name: GaveUp, Code: CodeOutcomeUnknown, Class: ClassOutcomeUnknown,
-		Seen: fmt.Sprintf("%d orders %s could be this one: an operator has to say which", n, what),
-	}
+	return unresolved(fmt.Sprintf("%d orders %s could be this one: an operator has to say which", n, what))
 }

@@ -14,13 +14,16 @@ import (
 const statusFailed = "failed"
 
 // matchReference finds the order that bears our reference, whole: PressOne's filter
-// matches substrings. No event: there is none.
-func matchReference(s Saga, orders []pressone.Order) Event {
+// matches substrings. One that another saga owns is not ours to take, and yet it is there:
+// nothing may be submitted again. No event: there is none.
+func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event {
 	var failed []int64
-	var best *pressone.Order
+	var best, taken *pressone.Order
 	for i, o := range orders {
 		switch {
 		case !o.Described(s.Reference):
+		case owned[o.ID]:
+			taken = &orders[i]
 		case o.Status != statusFailed:
 			if best == nil || o.ID < best.ID {
 				best = &orders[i] // should there be two, the audit finds the other
@@ -32,37 +35,40 @@ func matchReference(s Saga, orders []pressone.Order) Event {
 	if best != nil {
 		return found(*best, "our reference")
 	}
+	if taken != nil {
+		return unresolved(fmt.Sprintf("order %d has our reference, and another saga owns it: an operator has to say which is whose", taken.ID))
+	}
 	if len(failed) > 0 {
 		return Event{Name: FoundFailed, FailedOrders: failed, Seen: "PressOne's record says that the order failed"}
 	}
 	return Event{}
 }
 
+// listings is what is known when a top-up is looked for.
+type listings struct {
+	byICCID  []pressone.Order // what PressOne lists for our ICCID
+	others   []pressone.Order // what it lists otherwise
+	owned    map[int64]bool   // by other sagas
+	from, to time.Time        // when ours can have been made
+	rivals   bool             // a nameless order could be another saga's
+}
+
 // matchTopup finds a top-up of ours whose description PressOne has replaced: by type,
-// package and time, and by the ICCID wherever it shows. An order that names another ICCID
-// or bears another saga's reference is not ours; owned ones are not among the orders.
-// Where two could still match nobody guesses. No event: there is none.
-//
-// byICCID is what PressOne lists for our ICCID, others what it lists otherwise.
-func matchTopup(s Saga, byICCID, others []pressone.Order, from, to time.Time, rivals bool) Event {
-	listed := map[int64]bool{}
-	for _, o := range byICCID {
-		if names := namedICCIDs(o); len(names) > 0 && !slices.Contains(names, s.ICCID) {
-			clear(listed) // that filter does not filter
-			break
-		}
-		listed[o.ID] = true
-	}
+// package and time, and by the ICCID wherever it shows. An order that names another
+// ICCID, bears another saga's reference or is owned is not ours. Where two could still
+// match nobody guesses. No event: there is none.
+func matchTopup(s Saga, l listings) Event {
+	filters := filtersICCID(s, l.byICCID)
 	seen := map[int64]bool{}
 	var ours, nameless []pressone.Order
-	for _, o := range append(slices.Clone(byICCID), others...) {
-		if seen[o.ID] || !plausible(s, o, from, to) {
+	for i, o := range slices.Concat(l.byICCID, l.others) {
+		if seen[o.ID] || l.owned[o.ID] || !plausible(s, o, l.from, l.to) {
 			continue
 		}
 		seen[o.ID] = true
 		names := namedICCIDs(o)
 		switch {
-		case slices.Contains(names, s.ICCID), len(names) == 0 && listed[o.ID]:
+		case slices.Contains(names, s.ICCID), len(names) == 0 && filters && i < len(l.byICCID):
 			ours = append(ours, o)
 		case len(names) == 0:
 			nameless = append(nameless, o)
@@ -73,12 +79,26 @@ func matchTopup(s Saga, byICCID, others []pressone.Order, from, to time.Time, ri
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
 	case len(ours) > 1:
 		return ambiguous(len(ours), "of this eSIM")
-	case len(nameless) == 1 && !rivals:
+	case len(nameless) == 1 && !l.rivals:
 		return found(nameless[0], "the only top-up without an owner in the right package and time")
 	case len(nameless) > 0:
 		return ambiguous(len(nameless), "that name no eSIM")
 	}
 	return Event{}
+}
+
+// filtersICCID reports whether PressOne's filter is seen to work: of what it lists for our
+// ICCID something names it, and nothing names another.
+func filtersICCID(s Saga, byICCID []pressone.Order) bool {
+	ours := false
+	for _, o := range byICCID {
+		names := namedICCIDs(o)
+		if len(names) > 0 && !slices.Contains(names, s.ICCID) {
+			return false
+		}
+		ours = ours || len(names) > 0
+	}
+	return ours
 }
 
 // plausible reports whether o could be the order of s, whatever eSIM it is for.
@@ -90,7 +110,11 @@ func plausible(s Saga, o pressone.Order, from, to time.Time) bool {
 		return false
 	}
 	// A description like one of our references, but not ours, is another saga's.
-	return o.Description == nil || !referencePattern.MatchString(*o.Description)
+	return !bearsReference(o)
+}
+
+func bearsReference(o pressone.Order) bool {
+	return o.Description != nil && referencePattern.MatchString(*o.Description)
 }
 
 // Unlike says why o cannot be what s has bought, or nothing: an operator names orders by
@@ -106,6 +130,8 @@ func (s Saga) Unlike(o pressone.Order) string {
 		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
 	case s.Kind == message.Order && o.Quantity != s.Quantity:
 		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
+	case bearsReference(o) && !o.Described(s.Reference):
+		return fmt.Sprintf("order %d has another saga's reference", o.ID)
 	case s.Kind == message.Topup && len(names) > 0 && !slices.Contains(names, s.ICCID):
 		return fmt.Sprintf("order %d is for another eSIM", o.ID)
 	}

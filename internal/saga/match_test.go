@@ -48,11 +48,13 @@ func TestMatchReference(t *testing.T) {
 		{"failed before", []pressone.Order{listed(3, ourReference, "failed")}, "", 0},
 		{"failed before, and again", []pressone.Order{listed(3, ourReference, "failed"), listed(4, ourReference, "failed")}, FoundFailed, 0},
 		{"failed, and bought", []pressone.Order{listed(4, ourReference, "failed"), listed(5, ourReference, "completed")}, Found, 5},
+		{"another saga's, and ours by its reference", []pressone.Order{listed(40, ourReference, "completed")}, GaveUp, 0},
+		{"another saga's, beside ours", []pressone.Order{listed(40, ourReference, "completed"), listed(41, ourReference, "completed")}, Found, 41},
 		{"two: the first", []pressone.Order{listed(7, ourReference, "completed"), listed(6, ourReference, "completed")}, Found, 6},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := matchReference(s, tt.orders)
+			e := matchReference(s, tt.orders, map[int64]bool{40: true})
 			require.Equal(t, tt.want, e.Name)
 			if tt.order != 0 {
 				require.Equal(t, tt.order, e.Purchase.Order.ID)
@@ -79,7 +81,11 @@ func TestMatchTopup(t *testing.T) {
 		{"described by our ICCID", nil, []pressone.Order{listed(1, "Topup ("+ourICCID+")", "completed")}, false, Found},
 		{"rivals do not matter if it names ours", nil, []pressone.Order{listed(1, "Topup ("+ourICCID+")", "completed")}, true, Found},
 		{"our ICCID among its sims", nil, []pressone.Order{listed(1, "-", "completed", ourICCID)}, false, Found},
-		{"listed for our ICCID and nameless", []pressone.Order{listed(1, "-", "completed")}, nil, true, Found},
+		{"listed for our ICCID and nameless", []pressone.Order{listed(1, "-", "completed")}, nil, false, Found},
+		{"listed for our ICCID and nameless, by a filter not seen to work", []pressone.Order{listed(1, "-", "completed")}, nil, true, GaveUp},
+		{"listed for our ICCID and nameless, by a filter that works", []pressone.Order{listed(1, "-", "completed"), listed(40, "-", "completed", ourICCID)}, nil, true, Found},
+		{"listed by a filter that does not work, as an owned order shows", []pressone.Order{listed(1, "-", "completed"), listed(40, "-", "completed", otherICCID)}, nil, true, GaveUp},
+		{"owned", nil, []pressone.Order{listed(40, "-", "completed", ourICCID)}, false, ""},
 		{"listed for our ICCID by a filter that does not filter", []pressone.Order{listed(1, "-", "completed"), listed(2, "-", "completed", otherICCID)}, nil, true, GaveUp},
 		{"the same one twice", []pressone.Order{listed(1, "-", "completed", ourICCID)}, []pressone.Order{listed(1, "-", "completed", ourICCID)}, false, Found},
 		{"two of ours", nil, []pressone.Order{listed(1, "-", "completed", ourICCID), listed(2, "-", "completed", ourICCID)}, false, GaveUp},
@@ -100,7 +106,7 @@ func TestMatchTopup(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := matchTopup(s, tt.byICCID, tt.others, from, to, tt.rivals)
+			e := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, tt.rivals})
 			require.Equal(t, tt.want, e.Name, e.Seen)
 			if e.Name == GaveUp {
 				require.Equal(t, CodeOutcomeUnknown, e.Code)

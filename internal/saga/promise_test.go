@@ -238,7 +238,7 @@ func (w *world) lookUp(p Policy, s Saga, broken brokenRules) Event {
 		}
 		return p.Unclear(w.now, s, Event{Seen: "the list cannot be read"})
 	}
-	if e := matchReference(s, w.list()); e.Name != "" {
+	if e := matchReference(s, w.list(), nil); e.Name != "" {
 		return e
 	}
 	return p.Absent(s, "nothing")

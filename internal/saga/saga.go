@@ -38,7 +38,7 @@ type Saga struct {
 	IntentDeadline time.Time // what was not written to PressOne by then was not sent
 	FailedOrders   []int64   // orders with our reference that PressOne says failed
 	OrderID        int64     // PressOne's; 0 while unknown
-	StoppedIn      State     // while dead-lettered: where it stopped
+	StoppedIn      State     // while dead-lettered or discarded: where it stopped
 	Ends           int       // how often it has ended
 
 	RequestedAt time.Time

@@ -69,16 +69,33 @@ SET status = $2, actor = $3, note = $4, resolved_at = now()
 WHERE saga_id = $1 AND status = 'open'`
 
 // durableSQL makes this commit durable whatever the database's default: what follows it,
-// a POST or an ack, cannot be taken back.
-const durableSQL = `SELECT set_config('synchronous_commit', 'on', true)`
+// a POST or an ack, cannot be taken back. And it keeps a transaction whose process is
+// frozen half-way from holding its locks against everybody else.
+const durableSQL = `
+SELECT set_config('synchronous_commit', 'on', true),
+       set_config('lock_timeout', '5s', true),
+       set_config('idle_in_transaction_session_timeout', '10s', true)`
 
-// Apply writes a decision in one commit: the saga, its history, its messages and its dead
-// letter. It expects the owner and version that the decision was made on; if they have
-// changed, nothing is written and the error is ErrConflict.
+// commitTimeout bounds one try to write.
+const commitTimeout = 15 * time.Second
+
+// Apply writes decisions about one saga, each made on the one before, in one commit: the
+// saga, its history, its messages and its dead letter. It expects the owner and version
+// that the first was made on; if they have changed, nothing is written and the error is
+// ErrConflict.
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
-func (st *Store) Apply(ctx context.Context, d Decision) error {
-	err := pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error { return apply(ctx, tx, d) })
+func (st *Store) Apply(ctx context.Context, decisions ...Decision) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error {
+		for _, d := range decisions {
+			if err := apply(ctx, tx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	switch {
 	case errors.Is(err, ErrConflict):
 		st.metrics.conflict()
@@ -86,7 +103,9 @@ func (st *Store) Apply(ctx context.Context, d Decision) error {
 	case err != nil:
 		return translate("apply", err)
 	}
-	st.metrics.moved(d)
+	for _, d := range decisions {
+		st.metrics.moved(d)
+	}
 	return nil
 }
 
@@ -167,6 +186,8 @@ WHERE id = $1 AND version = $2 AND worker IS NOT DISTINCT FROM $3 AND state <> '
 // Release gives a saga back unmoved, to be claimed at due. It is no transition: nothing
 // happened to it.
 func (st *Store) Release(ctx context.Context, s Saga, due time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	tag, err := st.db.Exec(ctx, releaseSQL, s.ID, s.Version, nullUUID(s.Worker), due)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrConflict

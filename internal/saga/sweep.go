@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,26 +62,43 @@ func (r *Runner) takeOver(ctx context.Context) error {
 // sweep gives back what Postgres says we hold and we know nothing of: a claim, an
 // acceptance or an intent whose commit we were not told of.
 func (r *Runner) sweep(ctx context.Context) error {
-	r.held.claiming.Lock()
-	defer r.held.claiming.Unlock()
-	sagas, err := r.Store.HeldBy(ctx, r.Lease.ID())
-	for _, s := range sagas {
-		if !r.held.has(s.ID) {
-			err = errors.Join(err, r.abandon(ctx, s, "its worker lost sight of it"))
-		}
+	strays, err := r.strays(ctx)
+	for _, s := range strays {
+		err = errors.Join(err, r.abandon(ctx, s, "its worker lost sight of it"))
 	}
 	return err
 }
 
+// strays lists them. Once found they stay what they are, so that what is done about them
+// need not keep anybody from claiming.
+func (r *Runner) strays(ctx context.Context) ([]Saga, error) {
+	r.held.claiming.Lock()
+	defer r.held.claiming.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, r.LeaseTTL)
+	defer cancel()
+	sagas, err := r.Store.HeldBy(ctx, r.Lease.ID())
+	return slices.DeleteFunc(sagas, func(s Saga) bool { return r.held.has(s.ID) }), err
+}
+
+// abandon makes a saga claimable again. It tries once: the next beat comes soon.
 func (r *Runner) abandon(ctx context.Context, s Saga, seen string) error {
 	var err error
 	if s.State == Submitting {
-		_, err = r.apply(ctx, s, Event{Name: WorkerLost, Seen: seen})
-	} else if err = r.Store.Release(ctx, s, s.DueAt); err == nil {
-		r.Wake()
+		var d Decision
+		if d, err = r.Policy.Decide(s, Event{Name: WorkerLost, Seen: seen}, r.Lease.Now(), 0); err == nil {
+			err = r.Store.Apply(ctx, d)
+		}
+		if err == nil {
+			r.moved(ctx, d)
+		}
+	} else {
+		err = r.Store.Release(ctx, s, s.DueAt)
 	}
 	if errors.Is(err, ErrConflict) {
 		return nil // another worker was faster
+	}
+	if err == nil {
+		r.Wake()
 	}
 	return err
 }

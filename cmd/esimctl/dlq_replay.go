@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"esimflow/internal/deadletter"
+	"esimflow/internal/ops"
+)
+
+// replayOptions are the flags of dlq replay.
+type replayOptions struct {
+	letters letterFlags
+	ids     []string
+	reason  string
+	dryRun  bool
+	rate    float64
+	yes     bool
+	wait    bool
+	timeout time.Duration
+}
+
+func newDLQReplayCommand(c *cli) *cobra.Command {
+	var o replayOptions
+	cmd := &cobra.Command{
+		Use:   "replay [ID...] --reason TEXT",
+		Short: "Let dead letters go on where they stopped",
+		Long: `Let dead letters go on where they stopped. What was not bought is submitted again, what was
+bought is polled, and what may have been bought is looked up first: replaying cannot buy
+twice. A request that was never accepted is published again, as a new one.
+
+The letters are named, or chosen by filters; choosing all of them is refused. --dry-run prints
+the exact set. Otherwise the set is confirmed at the terminal, by its number above 100, unless
+--yes. A letter with code outcome_unknown is replayed only by itself, named by its id; see also
+"saga adopt" and "saga confirm-absent". Interrupting it leaves the rest as it was.
+
+Exit codes: 0 all of them, 3 none matched, 4 all were refused, 5 some were. With --wait it is
+also 5 if some did not end completed, and 1 if none did.`,
+		Example: `  esimctl dlq replay --code 11 --dry-run
+  esimctl dlq replay --code 11 --reason "account credited" --rate 5 --wait`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.ids = append(o.ids, args...)
+			return c.dlqReplay(cmd.Context(), o, cmd.Flags().Changed("rate"))
+		},
+	}
+	f := cmd.Flags()
+	o.letters.add(cmd)
+	f.StringSliceVar(&o.ids, "id", nil, "ids of dead letters, as arguments are")
+	f.StringVar(&o.reason, "reason", "", "why; recorded (required unless --dry-run)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be replayed and where it would go, and do nothing")
+	f.Float64Var(&o.rate, "rate", 0, "how many a second (default: as fast as possible)")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.BoolVar(&o.wait, "wait", false, "wait until the replayed sagas have ended and print how")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait for that")
+	return cmd
+}
+
+func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error {
+	filter, by, err := c.replayRequest(o, rated)
+	if err != nil {
+		return err
+	}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	preview, err := post[[]deadletter.Result](ctx, cl, "dead-letters/replay",
+		ops.ReplayRequest{Filter: filter, By: by, DryRun: true})
+	if err != nil {
+		return err
+	}
+	if len(preview) == 0 {
+		return exitf(exitNotFound, "no open dead letter matches")
+	}
+	var willing []uuid.UUID
+	for _, r := range preview {
+		if r.Why == "" {
+			willing = append(willing, r.ID)
+		}
+	}
+	if len(preview) == mostRows {
+		c.say("These are the oldest %d; there may be more.", mostRows)
+	}
+	switch {
+	case len(willing) == 0:
+		return c.replayRefused(preview)
+	case o.dryRun:
+		c.say("%s would be replayed.", letters(len(willing)))
+		return c.printReplay(replays(preview))
+	}
+	if err := c.confirm(ctx, o.yes, len(willing), len(preview)-len(willing)); err != nil {
+		return err
+	}
+	all, err := c.replay(ctx, cl, preview, by, o.rate)
+	return c.replayed(ctx, cl, o, all, err)
+}
+
+// replayRequest checks the flags.
+func (c *cli) replayRequest(o replayOptions, rated bool) (f deadletter.Filter, by deadletter.By, err error) {
+	if f, err = o.letters.filter(); err != nil {
+		return f, by, err
+	}
+	if f.IDs, err = uuids(o.ids); err != nil {
+		return f, by, err
+	}
+	if f.Empty() {
+		return f, by, usagef("which dead letters? Name ids, --code, --class, --kind, --package, --iccid or --older")
+	}
+	if rated && !(o.rate > 0) || math.IsInf(o.rate, 0) {
+		return f, by, usagef("--rate %g is not a rate", o.rate)
+	}
+	if o.wait && o.timeout <= 0 {
+		return f, by, usagef("--timeout %s is not more than zero", o.timeout)
+	}
+	if o.dryRun {
+		return f, by, nil
+	}
+	by, err = c.by(o.reason)
+	return f, by, err
+}
+
+func (c *cli) replayRefused(preview []deadletter.Result) error {
+	if err := c.printReplay(replays(preview)); err != nil {
+		return err
+	}
+	if len(preview) == 1 {
+		return exitf(exitRefused, "refused: %s", preview[0].Why)
+	}
+	return exitf(exitRefused, "all %d are refused", len(preview))
+}
+
+// typeAbove is how many letters may be replayed with a mere yes.
+const typeAbove = 100
+
+// confirm asks whether n letters are to be replayed.
+func (c *cli) confirm(ctx context.Context, yes bool, n, refused int) error {
+	if yes {
+		return nil
+	}
+	if !c.interactive {
+		return usagef("%s would be replayed and nobody can be asked: say --yes, or look at --dry-run", letters(n))
+	}
+	if refused > 0 {
+		c.say("%s match and are refused.", letters(refused))
+	}
+	want := "y"
+	if n > typeAbove {
+		want = strconv.Itoa(n)
+		_, _ = fmt.Fprintf(c.err, "Replay %s? Type %s: ", letters(n), want)
+	} else {
+		_, _ = fmt.Fprintf(c.err, "Replay %s? [y/N] ", letters(n))
+	}
+	answer := make(chan string, 1)
+	go func() { // it ends with the program: a terminal cannot be interrupted
+		line, err := bufio.NewReader(c.in).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted: nothing was replayed")
+	case got := <-answer:
+		if got == want || want == "y" && got == "yes" {
+			return nil
+		}
+	}
+	return errors.New("not confirmed: nothing was replayed")
+}
+
+func letters(n int) string {
+	if n == 1 {
+		return "1 dead letter"
+	}
+	return fmt.Sprintf("%d dead letters", n)
+}

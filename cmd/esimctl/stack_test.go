@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/app"
+	"esimflow/internal/config"
+	"esimflow/internal/devstack"
+	"esimflow/internal/message"
+	"esimflow/internal/pressonesim"
+	"esimflow/internal/saga"
+)
+
+const (
+	aPackage = "kallur-digital-7days-1gb"
+	aTopup   = "bonbon-mobile-30days-3gb-topup"
+	opsToken = "the-token-of-the-operators"
+)
+
+// stack is all that esimctl talks to, and the environment that leads there.
+type stack struct {
+	t   *testing.T
+	env map[string]string
+	sim *pressonesim.Sim
+	nc  *nats.Conn
+}
+
+// startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
+// made by esimctl. An unknown outcome is held for an operator.
+func startStack(t *testing.T) *stack {
+	t.Helper()
+	ns := devstack.NATS(t)
+	s := &stack{t: t, sim: pressonesim.New(pressonesim.Config{})}
+	server, err := s.sim.Serve("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	s.env = map[string]string{
+		"DATABASE_URL": devstack.Postgres(t), "NATS_URL": ns.URL(),
+		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": "client", "PRESSONE_CLIENT_SECRET": "secret",
+		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "OPS_TOKEN": opsToken, "UNKNOWN_POLICY": "hold",
+		"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "1s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "2s",
+		"RETRY_INITIAL": "20ms", "RETRY_MAX": "100ms", "POLL_INITIAL": "20ms", "POLL_MAX": "100ms", "USER": "maria",
+	}
+	s.ok("streams", "apply")
+	s.nc, err = nats.Connect(ns.URL())
+	require.NoError(t, err)
+	t.Cleanup(s.nc.Close)
+
+	var log logBuffer
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	worker, err := app.NewWorker(t.Context(), s.config(config.Worker), logger)
+	require.NoError(t, err)
+	s.start(worker.Run)
+	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
+	publisher, err := app.NewPublisher(t.Context(), s.config(config.Publisher), logger)
+	require.NoError(t, err)
+	s.start(publisher.Run)
+	require.Eventually(t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	return s
+}
+
+func (s *stack) config(need config.Need) config.Config {
+	s.t.Helper()
+	cfg, err := config.Load(lookupIn(s.env), need)
+	require.NoError(s.t, err)
+	return cfg
+}
+
+func (s *stack) start(run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		require.NoError(s.t, <-done)
+	})
+}
+
+// ran is what a command line did.
+type ran struct {
+	code     int
+	out, err string
+}
+
+func lookupIn(env map[string]string) func(string) string {
+	return func(name string) string { return env[name] }
+}
+
+func (s *stack) run(args ...string) ran {
+	s.t.Helper()
+	return runIn(s.t, s.env, args...)
+}
+
+// runIn runs a command line in an environment, with nobody at the terminal.
+func runIn(t *testing.T, env map[string]string, args ...string) ran {
+	t.Helper()
+	var out, errOut logBuffer
+	code := run(t.Context(), args, lookupIn(env), strings.NewReader(""), &out, &errOut)
+	return ran{code: code, out: out.String(), err: errOut.String()}
+}
+
+// with is the environment with some variables changed: name, value, and so on.
+func (s *stack) with(pairs ...string) map[string]string {
+	env := maps.Clone(s.env)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		env[pairs[i]] = pairs[i+1]
+	}
+	return env
+}
+
+// ok runs a command line that has to succeed and returns its data.
+func (s *stack) ok(args ...string) string {
+	s.t.Helper()
+	r := s.run(args...)
+	require.Equal(s.t, exitOK, r.code, "esimctl %s\n%s%s", strings.Join(args, " "), r.out, r.err)
+	return r.out
+}
+
+// exits runs a command line that has to end with a code, and returns what it said.
+func (s *stack) exits(code int, args ...string) ran {
+	s.t.Helper()
+	r := s.run(args...)
+	require.Equal(s.t, code, r.code, "esimctl %s\n%s%s", strings.Join(args, " "), r.out, r.err)
+	return r
+}
+
+// okJSON runs a command line with --json and reads its data.
+func okJSON[T any](s *stack, args ...string) T {
+	s.t.Helper()
+	return fromJSON[T](s.t, s.ok(append(args, "--json")...))
+}
+
+func fromJSON[T any](t *testing.T, data string) T {
+	t.Helper()
+	var v T
+	dec := json.NewDecoder(strings.NewReader(data))
+	require.NoError(t, dec.Decode(&v), data)
+	require.False(t, dec.More(), "more than one value: %s", data)
+	return v
+}
+
+// awaitState waits until a request's saga is in a state.
+func (s *stack) awaitState(requestID string, want saga.State) saga.Summary {
+	s.t.Helper()
+	var got saga.Summary
+	require.Eventually(s.t, func() bool {
+		all := okJSON[[]saga.Summary](s, "saga", "list", "--request-id", requestID)
+		if len(all) != 1 {
+			return false
+		}
+		got = all[0]
+		return got.State == want
+	}, 20*time.Second, 20*time.Millisecond, "%s is not %s", requestID, want)
+	return got
+}
+
+// letter waits for the one dead letter that the arguments of dlq list choose.
+func (s *stack) letter(args ...string) string {
+	s.t.Helper()
+	var id string
+	require.Eventually(s.t, func() bool {
+		all := okJSON[[]struct{ ID string }](s, append([]string{"dlq", "list"}, args...)...)
+		if len(all) == 1 {
+			id = all[0].ID
+		}
+		return len(all) == 1
+	}, 20*time.Second, 20*time.Millisecond)
+	return id
+}
+
+// publish puts bytes on a request subject, as they are.
+func (s *stack) publish(k message.Kind, body []byte) {
+	s.t.Helper()
+	require.NoError(s.t, s.nc.PublishMsg(&nats.Msg{
+		Subject: message.RequestSubject(k), Data: body, Header: nats.Header{"X-Sender": {"shop"}},
+	}))
+}
+
+// logBuffer is a buffer that may be written and read at the same time.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// field is one setting of a stream or a consumer that the contract sets. What is not
+// listed here belongs to whoever operates the servers: limits, placement, descriptions.
+type field[C any] struct {
+	name  string
+	show  func(C) string
+	set   func(to *C, from C)
+	fixed bool // the server does not change it, or forgets where it was if it is made anew
+}
+
+// difference is one setting that is not as the contract has it, or that it warns of.
+type difference struct {
+	Field   string `json:"field"`
+	Has     string `json:"has"`
+	Want    string `json:"want,omitempty"`
+	Warning string `json:"warning,omitempty"` // why, where it is no breach of the contract
+	fixed   bool
+}
+
+func (d difference) String() string {
+	if d.Warning != "" {
+		return d.Field + " is " + d.Has + ": " + d.Warning
+	}
+	return d.Field + " is " + d.Has + " and has to be " + d.Want
+}
+
+// streamFields compares what want sets. A limit that want leaves open is the operator's,
+// and so is the number of replicas unless replicas says that it was asked for.
+func streamFields(want jetstream.StreamConfig, replicas bool) []field[jetstream.StreamConfig] {
+	type stream = jetstream.StreamConfig
+	fields := []field[stream]{
+		{
+			name: "storage", fixed: true,
+			show: func(s stream) string { return lower(s.Storage) },
+			set:  func(to *stream, from stream) { to.Storage = from.Storage },
+		},
+		{
+			name: "subjects",
+			show: func(s stream) string { return sorted(s.Subjects) },
+			set:  func(to *stream, from stream) { to.Subjects = from.Subjects },
+		},
+		{
+			name: "retention",
+			show: func(s stream) string { return lower(s.Retention) },
+			set:  func(to *stream, from stream) { to.Retention = from.Retention },
+		},
+		{
+			name: "discard",
+			show: func(s stream) string { return strings.TrimPrefix(lower(s.Discard), "discard") },
+			set:  func(to *stream, from stream) { to.Discard = from.Discard },
+		},
+		{
+			name: "duplicate window",
+			show: func(s stream) string { return s.Duplicates.String() },
+			set:  func(to *stream, from stream) { to.Duplicates = from.Duplicates },
+		},
+		{
+			name: "deletion denied",
+			show: func(s stream) string { return strconv.FormatBool(s.DenyDelete) },
+			set:  func(to *stream, from stream) { to.DenyDelete = from.DenyDelete },
+		},
+	}
+	if replicas {
+		fields = append(fields, field[stream]{
+			name: "replicas",
+			show: func(s stream) string { return strconv.Itoa(s.Replicas) },
+			set:  func(to *stream, from stream) { to.Replicas = from.Replicas },
+		})
+	}
+	if want.MaxMsgSize > 0 {
+		fields = append(fields, field[stream]{
+			name: "largest message",
+			show: func(s stream) string { return strconv.Itoa(int(s.MaxMsgSize)) },
+			set:  func(to *stream, from stream) { to.MaxMsgSize = from.MaxMsgSize },
+		})
+	}
+	if want.AllowDirect {
+		fields = append(fields, field[stream]{
+			name: "direct access",
+			show: func(s stream) string { return strconv.FormatBool(s.AllowDirect) },
+			set:  func(to *stream, from stream) { to.AllowDirect = from.AllowDirect },
+		})
+	}
+	return fields
+}
+
+// streamWarnings is about settings of the operator's that hurt.
+func streamWarnings(want, has jetstream.StreamConfig) []difference {
+	var all []difference
+	warn := func(field, has, why string) {
+		all = append(all, difference{Field: field, Has: has, Warning: why})
+	}
+	if has.Replicas == 1 {
+		warn("replicas", "1", "what is on the stream is lost with its server")
+	}
+	if want.Discard == jetstream.DiscardNew {
+		if has.MaxAge > 0 {
+			warn("maximum age", has.MaxAge.String(), "what is older is dropped, open or not")
+		}
+		if has.MaxMsgsPerSubject > 0 && !has.DiscardNewPerSubject {
+			warn("messages per subject", strconv.FormatInt(has.MaxMsgsPerSubject, 10), "older ones are dropped, open or not")
+		}
+	}
+	if has.NoAck {
+		warn("acknowledgement", "off", "whoever publishes does not learn whether it was stored")
+	}
+	return all
+}
+
+var consumerFields = []field[jetstream.ConsumerConfig]{
+	{
+		name: "ack policy", fixed: true,
+		show: func(c jetstream.ConsumerConfig) string { return strings.TrimPrefix(lower(c.AckPolicy), "ack") },
+		set:  func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.AckPolicy = from.AckPolicy },
+	},
+	{
+		name: "deliver policy", fixed: true,
+		show: func(c jetstream.ConsumerConfig) string { return c.DeliverPolicy.String() },
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.DeliverPolicy = from.DeliverPolicy
+		},
+	},
+	{
+		name: "storage", fixed: true,
+		show: func(c jetstream.ConsumerConfig) string {
+			if c.MemoryStorage {
+				return "memory"
+			}
+			return "file"
+		},
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.MemoryStorage = from.MemoryStorage
+		},
+	},
+	{
+		name: "filter",
+		show: func(c jetstream.ConsumerConfig) string {
+			subjects := c.FilterSubjects
+			if c.FilterSubject != "" {
+				subjects = append(slices.Clone(subjects), c.FilterSubject)
+			}
+			return sorted(subjects)
+		},
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.FilterSubject, to.FilterSubjects = from.FilterSubject, from.FilterSubjects
+		},
+	},
+	{
+		name: "deliveries",
+		show: func(c jetstream.ConsumerConfig) string {
+			if c.MaxDeliver <= 0 {
+				return "unlimited"
+			}
+			return strconv.Itoa(c.MaxDeliver)
+		},
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.MaxDeliver = from.MaxDeliver },
+	},
+	{
+		name: "kept while idle",
+		show: func(c jetstream.ConsumerConfig) string {
+			if c.InactiveThreshold <= 0 {
+				return "always"
+			}
+			return c.InactiveThreshold.String()
+		},
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.InactiveThreshold = from.InactiveThreshold
+		},
+	},
+}
+
+// leastAckWait is the least time for which a message should be out before it is delivered
+// again: below that, a worker that is merely busy gets everything twice.
+const leastAckWait = 5 * time.Second
+
+func consumerWarnings(has jetstream.ConsumerConfig) []difference {
+	var all []difference
+	if has.AckWait > 0 && has.AckWait < leastAckWait {
+		all = append(all, difference{Field: "ack wait", Has: has.AckWait.String(), Warning: "requests are delivered again while they are worked on"})
+	}
+	if has.PauseUntil != nil && has.PauseUntil.After(time.Now()) {
+		all = append(all, difference{Field: "pause", Has: "until " + instant(*has.PauseUntil), Warning: "no requests are delivered"})
+	}
+	return all
+}
+
+// compare lists what is not as wanted.
+func compare[C any](fields []field[C], want, has C) []difference {
+	var all []difference
+	for _, f := range fields {
+		if h, w := f.show(has), f.show(want); h != w {
+			all = append(all, difference{Field: f.name, Has: orNone(h), Want: w, fixed: f.fixed})
+		}
+	}
+	return all
+}
+
+// merge is has with what the contract sets.
+func merge[C any](fields []field[C], want, has C) C {
+	for _, f := range fields {
+		f.set(&has, want)
+	}
+	return has
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func lower(s interface{ String() string }) string { return strings.ToLower(s.String()) }
+
+func sorted(values []string) string {
+	return strings.Join(slices.Sorted(slices.Values(values)), ", ")
+}

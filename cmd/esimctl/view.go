@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"esimflow/internal/saga"
+)
+
+// view shows traffic while it runs: a table that is drawn again and again on a terminal,
+// a line for each end elsewhere.
+type view struct {
+	*traffic
+	out    io.Writer
+	height int // of the terminal; 0 if it is none
+	drawn  int // lines on the screen
+	told   map[string]bool
+}
+
+func newView(t *traffic) *view {
+	v := &view{traffic: t, out: t.out, told: map[string]bool{}}
+	if f, ok := t.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
+			v.height = h
+		}
+	}
+	return v
+}
+
+func (v *view) draw() {
+	if v.height == 0 {
+		v.tell()
+		return
+	}
+	lines := append([]string{v.totals(), ""}, v.rows(v.height-4)...)
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
+	}
+	for _, l := range lines {
+		b.WriteString("\x1b[2K" + l + "\n")
+	}
+	b.WriteString("\x1b[0J")
+	v.drawn = len(lines)
+	_, _ = io.WriteString(v.out, b.String())
+}
+
+// close leaves the last table on the screen.
+func (v *view) close() {
+	if v.height == 0 {
+		v.tell()
+	}
+	_, _ = fmt.Fprintln(v.out)
+}
+
+// totals counts the sagas by state, in the order of the flow.
+func (v *view) totals() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	counts := map[saga.State]int{}
+	for _, s := range v.sagas {
+		counts[s.State]++
+	}
+	parts := []string{fmt.Sprintf("%5.1fs", time.Since(v.started).Seconds())}
+	for _, s := range saga.States() {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", s, counts[s]))
+		}
+	}
+	parts = append(parts, fmt.Sprintf("sold %d", v.sim.SoldCount()))
+	return strings.Join(parts, " · ")
+}
+
+// rows lists the samples with trouble, those that have not ended first if there is no
+// room for all.
+func (v *view) rows(room int) []string {
+	var open, ended []string
+	for _, s := range v.samples {
+		if s.trouble == "" {
+			continue
+		}
+		end := v.end(s)
+		row := v.row(s, end)
+		if end == "" {
+			open = append(open, row)
+		} else {
+			ended = append(ended, row)
+		}
+	}
+	all := slices.Concat(open, ended)
+	return all[:min(len(all), max(room, 0))]
+}
+
+func (v *view) row(s sample, end string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.sagas[string(s.kind)+" "+s.id]
+	mark, state := " ", string(now.State)
+	switch {
+	case end == s.want:
+		mark, state = "✓", end
+	case end != "":
+		mark, state = "✗", end
+	}
+	if state == "" {
+		state = "on the stream"
+	}
+	return fmt.Sprintf(" %s %-6s %-50s %-18s %s", mark, s.kind, s.trouble, state, attempts(now.Attempts))
+}
+
+func attempts(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
+}
+
+// tell prints what has ended since it was last called.
+func (v *view) tell() {
+	for _, s := range v.samples {
+		end := v.end(s)
+		key := string(s.kind) + s.id + s.trouble
+		if end == "" || v.told[key] {
+			continue
+		}
+		v.told[key] = true
+		trouble := s.trouble
+		if trouble == "" {
+			trouble = "nothing wrong with it"
+		}
+		_, _ = fmt.Fprintf(v.out, "%5.1fs  %-18s %-22s %s\n", time.Since(v.started).Seconds(), end, s.id, trouble)
+	}
+}
+
+// summarize prints how the traffic ended. The error says what did not end as it should.
+func (t *traffic) summarize(out io.Writer) error {
+	var wrong []string
+	needed, byEnd := 0, map[string]int{}
+	for _, s := range t.samples {
+		needed += s.needed
+		end := t.end(s)
+		byEnd[end]++
+		if end != s.want {
+			wrong = append(wrong, fmt.Sprintf("%s ended as %s instead of %s", s.id, end, s.want))
+		}
+		if s.pkg.ID != "" && len(t.sim.Ledger().Package(s.pkg.ID)) != s.needed {
+			wrong = append(wrong, fmt.Sprintf("%s: sold %d times instead of %d", s.id, len(t.sim.Ledger().Package(s.pkg.ID)), s.needed))
+		}
+	}
+	sold := t.sim.SoldCount()
+	_, _ = fmt.Fprintf(out, "%d requests in %.1f s:", len(t.samples), time.Since(t.started).Seconds())
+	for _, end := range slices.Sorted(maps.Keys(byEnd)) {
+		_, _ = fmt.Fprintf(out, "  %s %d", end, byEnd[end])
+	}
+	_, _ = fmt.Fprintf(out, "\nledger: PressOne sold %d orders, %d were needed\n", sold, needed)
+	if doubles := t.sim.Ledger().Doubles(); len(doubles) > 0 {
+		wrong = append(wrong, fmt.Sprintf("bought twice: %v", doubles))
+	}
+	if sold != needed {
+		wrong = append(wrong, "the ledger does not agree")
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("not as it should be:\n  %s", strings.Join(wrong, "\n  "))
+	}
+	_, _ = fmt.Fprintln(out, "everything ended as it should, and nothing was bought twice")
+	return nil
+}
