@@ -31,7 +31,6 @@ CREATE TABLE saga (
     look_delay      interval    NOT NULL DEFAULT '0', -- between look-ups
     intent_at       timestamptz,                    -- when the last submission's intent was recorded
     intent_deadline timestamptz,                    -- what was not written to PressOne by then was not sent
-    failed_orders   bigint[]    NOT NULL DEFAULT '{}', -- orders with our reference that PressOne says failed
     order_id        bigint,                         -- PressOne's order, once known
     stopped_in      text        NOT NULL DEFAULT '', -- while dead-lettered or discarded: the state it was in
     ends            integer     NOT NULL DEFAULT 0, -- how often it has ended; part of the events' ids

@@ -186,7 +186,8 @@ func testReplayPartly(t *testing.T, s *stack) {
 	again := s.exits(exitFailed, "dlq", "replay", "--code", "11", "--reason", "x", "--yes", "--wait")
 	require.Contains(t, again.out, "dead_lettered again, with code 11")
 	s.sim.SetBalance(1_000_000)
-	s.ok("saga", "discard", "partly-3", "--reason", "enough")
+	require.Contains(t, s.exits(exitRefused, "saga", "discard", "partly-3", "--reason", "enough").err, "more than once")
+	s.ok("saga", "discard", "partly-3", "--reason", "enough", "--letter", s.letter("--code", "11"))
 }
 
 func testMalformed(t *testing.T, s *stack) {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/ops"
@@ -66,8 +67,9 @@ been, nobody delivers it any more.`,
 // acting makes cmd do something to a saga. fill gives what the action needs beside who
 // and why; nil is nothing.
 func (c *cli) acting(cmd *cobra.Command, verb string, fill func() (ops.Action, error)) *cobra.Command {
-	var reason string
+	var reason, letter string
 	cmd.Flags().StringVar(&reason, "reason", "", "why; recorded (required)")
+	cmd.Flags().StringVar(&letter, "letter", "", "id of the dead letter that this is about; needed once the saga has stopped more than once")
 	cmd.Args = exactly("ID|REQUEST_ID")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var action ops.Action
@@ -79,6 +81,11 @@ func (c *cli) acting(cmd *cobra.Command, verb string, fill func() (ops.Action, e
 		}
 		if action.By, err = c.by(reason); err != nil {
 			return err
+		}
+		if letter != "" {
+			if action.DeadLetter, err = uuid.Parse(letter); err != nil {
+				return usagef("--letter: %q is not the id of a dead letter", letter)
+			}
 		}
 		return c.act(cmd.Context(), args[0], verb, action)
 	}

@@ -48,10 +48,14 @@ func writeSaga(w io.Writer, v ops.SagaView) error {
 	if order != "" && v.Order != "" {
 		order += " (" + v.Order + ")"
 	}
+	letter := ""
+	if v.DeadLetter != nil {
+		letter = v.DeadLetter.String()
+	}
 	err := writeFields(w,
 		"saga", v.ID.String(), "kind", string(v.Kind), "request", v.RequestID,
 		"state", fmt.Sprintf("%s: %s", v.State, moves(v)),
-		"package", what, "iccid", v.ICCID, "reference", v.Reference,
+		"package", what, "iccid", v.ICCID, "reference", v.Reference, "dead letter", letter,
 		"order", order, "price", v.Price, "eSIMs", strings.Join(v.ICCIDs, " "),
 		"attempts", strconv.Itoa(v.Attempts), "requested", instant(v.RequestedAt), "deadline", deadline(v))
 	if err != nil {

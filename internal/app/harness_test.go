@@ -56,7 +56,7 @@ func setup(t *testing.T, sim pressonesim.Config) *bench {
 		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": sim.ClientID, "PRESSONE_CLIENT_SECRET": sim.ClientSecret,
 		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "LOG_FORMAT": "text", "LOG_LEVEL": "debug",
 		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",
-		"RETRY_INITIAL": "20ms", "RETRY_MAX": "200ms", "POLL_INITIAL": "20ms", "POLL_MAX": "200ms", "LEASE_TTL": "1s",
+		"RETRY_INITIAL": "20ms", "RETRY_MAX": "200ms", "POLL_INITIAL": "20ms", "POLL_MAX": "200ms", "LEASE_TTL": "5s",
 	}
 	b.nc, err = nats.Connect(b.nats.URL())
 	require.NoError(t, err)

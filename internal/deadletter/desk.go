@@ -158,7 +158,7 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 	if l.SagaID == nil {
 		to, err = saga.State(message.RequestSubject(l.Kind)), d.republish(ctx, l.ID, by)
 	} else {
-		to, err = d.act(ctx, *l.SagaID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
+		to, err = d.act(ctx, *l.SagaID, l.ID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
 	}
 	if err == nil {
 		r.Done, r.To = true, string(to)
@@ -174,7 +174,7 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 
 // Adopt gives a dead-lettered saga the PressOne order that is its purchase. PressOne is
 // asked for it first.
-func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (saga.State, error) {
+func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by By) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
 		return "", err
@@ -189,7 +189,7 @@ func (d *Desk) Adopt(ctx context.Context, id uuid.UUID, order int64, by By) (sag
 	if why := s.Unlike(o); why != "" {
 		return "", &saga.RefusedError{Why: why}
 	}
-	return d.act(ctx, id, saga.Event{
+	return d.act(ctx, id, letter, saga.Event{
 		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
 		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
 	})
@@ -204,22 +204,27 @@ func hidden(err error) bool {
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was
 // bought; the saga is submitted again.
-func (d *Desk) ConfirmAbsent(ctx context.Context, id uuid.UUID, by By) (saga.State, error) {
-	return d.act(ctx, id, saga.Event{Name: saga.ConfirmedAbsent, Actor: by.Actor, Reason: by.Reason})
+func (d *Desk) ConfirmAbsent(ctx context.Context, id, letter uuid.UUID, by By) (saga.State, error) {
+	return d.act(ctx, id, letter, saga.Event{Name: saga.ConfirmedAbsent, Actor: by.Actor, Reason: by.Reason})
 }
 
 // DiscardSaga closes a dead-lettered saga for good.
-func (d *Desk) DiscardSaga(ctx context.Context, id uuid.UUID, by By) (saga.State, error) {
-	return d.act(ctx, id, saga.Event{Name: saga.WasDiscarded, Actor: by.Actor, Reason: by.Reason})
+func (d *Desk) DiscardSaga(ctx context.Context, id, letter uuid.UUID, by By) (saga.State, error) {
+	return d.act(ctx, id, letter, saga.Event{Name: saga.WasDiscarded, Actor: by.Actor, Reason: by.Reason})
 }
 
 const nowSQL = `SELECT now()`
 
-// act does one thing to one saga.
-func (d *Desk) act(ctx context.Context, id uuid.UUID, e saga.Event) (saga.State, error) {
+// act does one thing to one saga, about the stop that the operator has seen: its dead
+// letter. A saga that has gone on and stopped again is another matter, and what was
+// checked about the first stop says nothing about the second.
+func (d *Desk) act(ctx context.Context, id, letter uuid.UUID, e saga.Event) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
 		return "", err
+	}
+	if current := s.DeadLetter(); current != letter && s.State == saga.DeadLettered {
+		return "", &saga.RefusedError{Why: fmt.Sprintf("it has stopped more than once, and its open dead letter is %s: look at that one, and name it", current)}
 	}
 	var now time.Time
 	if err := d.DB.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
@@ -250,15 +255,22 @@ func (d *Desk) republish(ctx context.Context, id uuid.UUID, by By) error {
 	if err != nil {
 		return err
 	}
-	return d.resolve(ctx, l, "replayed", by, outbox.Message{Message: message.Message{
+	m := message.Message{
 		Subject: message.RequestSubject(l.Kind), ID: l.ID.String() + ".replay",
 		Header: message.SenderHeaders(l.Headers), Body: l.Body,
-	}})
+	}
+	if m.Size() > message.MaxRequestSize {
+		return &saga.RefusedError{Why: "it is too large to be published again, with the id that a replay needs"}
+	}
+	return d.resolve(ctx, l, "replayed", by, outbox.Message{Message: m})
 }
 
 // resolve closes a letter without a saga.
 func (d *Desk) resolve(ctx context.Context, l Letter, status string, by By, more ...outbox.Message) error {
 	err := pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
+		if err := saga.Durable(ctx, tx); err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, resolveSQL, l.ID, status, by.Actor, by.Reason)
 		if err == nil && tag.RowsAffected() == 0 {
 			return saga.ErrConflict
@@ -288,6 +300,6 @@ func (d *Desk) Discard(ctx context.Context, id uuid.UUID, by By) error {
 	if l.SagaID == nil {
 		return d.resolve(ctx, l, "discarded", by)
 	}
-	_, err = d.DiscardSaga(ctx, *l.SagaID, by)
+	_, err = d.DiscardSaga(ctx, *l.SagaID, l.ID, by)
 	return err
 }

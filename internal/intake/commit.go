@@ -77,7 +77,7 @@ func isData(err error) bool {
 // store writes what becomes of a batch in one transaction, and starts what can be run at
 // once. If Postgres has refused the batch, which is then one message, it is buried.
 func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused error) ([]*arrival, error) {
-	admission := c.Runner.Admit(len(batch))
+	admission := c.Runner.Admit(c.Kind, len(batch))
 	arrivals, err := c.understand(batch, admission, refused)
 	if err != nil {
 		admission.Cancel()
@@ -137,7 +137,7 @@ func (c *Consumer) understand(batch []jetstream.Msg, admission *saga.Admission, 
 			Subject: m.Subject(), Sequence: meta.Sequence.Stream, Header: message.SenderHeaders(m.Headers()),
 			Body: m.Data(), Metadata: request.Metadata,
 		}, meta.Timestamp)
-		if room > 0 && admission.Admits(c.Kind) {
+		if room > 0 {
 			room--
 			s.Worker = admission.Worker
 		}

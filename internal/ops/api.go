@@ -35,9 +35,13 @@ type Problem struct {
 }
 
 // Action is the body of everything that changes a saga.
+//
+// DeadLetter is the stop that the actor has seen; without one, it is the last one, as long
+// as the saga has stopped only once.
 type Action struct {
 	deadletter.By
-	OrderID int64 `json:"order_id,omitempty"` // adopt
+	DeadLetter uuid.UUID `json:"dead_letter_id,omitzero"`
+	OrderID    int64     `json:"order_id,omitempty"` // adopt
 }
 
 // ReplayRequest is the body of a replay.
@@ -50,10 +54,12 @@ type ReplayRequest struct {
 // SagaView is one saga with its timeline.
 type SagaView struct {
 	saga.Summary
-	Price    string       `json:"price,omitempty"` // with currency
-	Order    string       `json:"order,omitempty"` // PressOne's code
-	ICCIDs   []string     `json:"iccids,omitempty"`
-	Timeline []saga.Entry `json:"timeline"`
+	Price  string   `json:"price,omitempty"` // with currency
+	Order  string   `json:"order,omitempty"` // PressOne's code
+	ICCIDs []string `json:"iccids,omitempty"`
+	// DeadLetter is the open letter of a saga that has stopped.
+	DeadLetter *uuid.UUID   `json:"dead_letter_id,omitempty"`
+	Timeline   []saga.Entry `json:"timeline"`
 }
 
 // Moved is the answer to an action.
@@ -85,13 +91,13 @@ func API(cfg APIConfig) http.Handler {
 		if in.OrderID <= 0 {
 			return "", usageError("order_id is missing")
 		}
-		return a.Desk.Adopt(ctx, id, in.OrderID, in.By)
+		return a.Desk.Adopt(ctx, id, in.DeadLetter, in.OrderID, in.By)
 	}))
 	handle("POST /api/v1/sagas/{id}/confirm-absent", a.act(func(ctx context.Context, id uuid.UUID, in Action) (saga.State, error) {
-		return a.Desk.ConfirmAbsent(ctx, id, in.By)
+		return a.Desk.ConfirmAbsent(ctx, id, in.DeadLetter, in.By)
 	}))
 	handle("POST /api/v1/sagas/{id}/discard", a.act(func(ctx context.Context, id uuid.UUID, in Action) (saga.State, error) {
-		return a.Desk.DiscardSaga(ctx, id, in.By)
+		return a.Desk.DiscardSaga(ctx, id, in.DeadLetter, in.By)
 	}))
 	handle("GET /api/v1/dead-letters", a.letters)
 	handle("GET /api/v1/dead-letters/{id}", a.letter)
@@ -196,6 +202,9 @@ func (a api) act(do func(context.Context, uuid.UUID, Action) (saga.State, error)
 		if err != nil {
 			return nil, err
 		}
+		if in.DeadLetter == uuid.Nil && s.Ends == 1 {
+			in.DeadLetter = saga.Saga{ID: s.ID, Ends: s.Ends}.DeadLetter()
+		}
 		state, err := do(r.Context(), s.ID, in)
 		return Moved{ID: s.ID, State: state}, err
 	}
@@ -247,6 +256,10 @@ func (a api) saga(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v := SagaView{Summary: s}
+	if whole.State == saga.DeadLettered {
+		id := whole.DeadLetter()
+		v.DeadLetter = &id
+	}
 	if p := whole.Purchase; p != nil {
 		v.Order = p.Order.Code
 		v.Price = fmt.Sprintf("%s %s", p.Order.Price, p.Order.Currency)

@@ -2,8 +2,8 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"maps"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -16,7 +16,7 @@ import (
 type batch struct {
 	acked     []Acked // published, in the order of ackedRows
 	ackedRows []int64
-	forgotten []row
+	forgotten []int64
 	failed    []int64
 }
 
@@ -76,8 +76,9 @@ func await(ctx context.Context, f jetstream.PubAckFuture) (*jetstream.PubAck, er
 	}
 }
 
-// forget deletes the copies of letters that are resolved. One that is not on the stream
-// any more is forgotten already; one that never got there is not published any more.
+// forget deletes the copies of letters that are resolved. A copy that is still to be
+// published is waited for: it may be on the stream already, with its ack lost, and
+// publishing it again tells where.
 func (r *Relay) forget(ctx context.Context, js jetstream.JetStream, rows []row, b *batch) error {
 	var letters []uuid.UUID
 	for _, m := range rows {
@@ -92,39 +93,47 @@ func (r *Relay) forget(ctx context.Context, js jetstream.JetStream, rows []row, 
 	if err != nil {
 		return err
 	}
-	for _, a := range b.acked { // copied a moment ago, and not noted yet
-		if a.DeadLetter != uuid.Nil {
-			at[a.DeadLetter] = a.Sequence
-		}
+	awaiting, err := r.awaiting(ctx, letters)
+	if err != nil {
+		return err
 	}
-	stream, err := js.Stream(ctx, message.DeadLettersStream)
+	for _, a := range b.acked { // copied a moment ago, and not noted yet
+		at[a.DeadLetter] = a.Sequence
+	}
+	stream, streamErr := js.Stream(ctx, message.DeadLettersStream)
 	for _, m := range rows {
-		if !m.Forget {
+		seq := at[m.DeadLetter]
+		switch {
+		case !m.Forget:
 			continue
-		}
-		rowErr := err
-		if seq := at[m.DeadLetter]; rowErr == nil && seq != 0 {
-			deletion, cancel := context.WithTimeout(ctx, ackWait)
-			rowErr = stream.DeleteMsg(deletion, seq)
-			cancel()
-		}
-		if rowErr != nil && !isGone(rowErr) {
-			r.fail(ctx, b, m, rowErr)
+		case seq == 0 && awaiting[m.DeadLetter]:
+			b.failed = append(b.failed, m.id)
 			continue
+		case seq == 0: // there is no copy
+		case streamErr != nil:
+			r.fail(ctx, b, m, streamErr)
+			continue
+		default:
+			if err := deleteMessage(ctx, stream, seq); err != nil {
+				r.fail(ctx, b, m, err)
+				continue
+			}
 		}
-		b.forgotten = append(b.forgotten, m)
+		b.forgotten = append(b.forgotten, m.id)
 	}
 	return nil
 }
 
-// isGone reports that there is no message with that sequence: errors that JetStream has
-// for it are ErrMsgNotFound and, from a deletion, "no message found" (10043, 10057).
-func isGone(err error) bool {
-	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		return true
+// deleteMessage deletes a message, or finds it gone: JetStream's codes 10043 and 10057,
+// which the client hands over as text only.
+func deleteMessage(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	defer cancel()
+	err := stream.DeleteMsg(ctx, seq)
+	if err != nil && (strings.Contains(err.Error(), "err_code=10043") || strings.Contains(err.Error(), "err_code=10057")) {
+		return nil
 	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == 10043 || api.ErrorCode == 10057)
+	return err
 }
 
 func (r *Relay) fail(ctx context.Context, b *batch, m row, err error) {

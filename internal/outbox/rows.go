@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -23,6 +25,30 @@ FROM outbox
 WHERE next_at <= now()
 ORDER BY id
 LIMIT $1`
+
+// Letters whose copy has not been seen to be on the stream.
+const copiesSQL = `
+SELECT dead_letter_id
+FROM outbox
+WHERE op = 'publish' AND dead_letter_id = ANY($1)`
+
+// awaiting tells which letters' copies are still to be published. They may be there all
+// the same, with their ack lost.
+func (r *Relay) awaiting(ctx context.Context, letters []uuid.UUID) (map[uuid.UUID]bool, error) {
+	rows, err := r.DB.Query(ctx, copiesSQL, letters)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: copies: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("outbox: copies: %w", err)
+	}
+	awaiting := map[uuid.UUID]bool{}
+	for _, id := range ids {
+		awaiting[id] = true
+	}
+	return awaiting, nil
+}
 
 func (r *Relay) due(ctx context.Context) ([]row, error) {
 	rows, err := r.DB.Query(ctx, dueSQL, batchSize)
@@ -49,14 +75,16 @@ func (r *Relay) due(ctx context.Context) ([]row, error) {
 	return all, nil
 }
 
+// A publisher that is frozen while it settles must not keep its locks from the next one.
+const boundedSQL = `
+SELECT set_config('lock_timeout', '5s', true),
+       set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+const settleTimeout = 15 * time.Second
+
 const deleteSQL = `
 DELETE FROM outbox
 WHERE id = ANY($1)`
-
-// A letter that was resolved before its copy got out needs no copy.
-const cancelCopySQL = `
-DELETE FROM outbox
-WHERE op = 'publish' AND dead_letter_id = ANY($1)`
 
 const postponeSQL = `
 UPDATE outbox
@@ -65,14 +93,14 @@ WHERE id = ANY($1)`
 
 // settle records what came of a batch, in one commit.
 func (r *Relay) settle(ctx context.Context, b *batch) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
 	committed := func() {}
-	done := b.ackedRows
-	var letters []uuid.UUID
-	for _, m := range b.forgotten {
-		done = append(done, m.id)
-		letters = append(letters, m.DeadLetter)
-	}
+	done := slices.Concat(b.ackedRows, b.forgotten)
 	err := pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) (err error) {
+		if _, err := tx.Exec(ctx, boundedSQL); err != nil {
+			return err
+		}
 		if len(b.acked) > 0 {
 			if committed, err = r.Hooks.Published(ctx, tx, b.acked); err != nil {
 				return err
@@ -80,9 +108,6 @@ func (r *Relay) settle(ctx context.Context, b *batch) error {
 		}
 		var q pgx.Batch
 		q.Queue(deleteSQL, done)
-		if len(letters) > 0 {
-			q.Queue(cancelCopySQL, letters)
-		}
 		if len(b.failed) > 0 {
 			q.Queue(postponeSQL, b.failed)
 		}

@@ -86,8 +86,8 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 	case a.status == http.StatusUnprocessableEntity && b.code == "" && len(b.fields) > 0:
 		e.Disposition = Refused
 	case a.status == http.StatusRequestTimeout, a.status == http.StatusConflict, a.status >= 500 && a.status <= 599:
-		// A gateway's own page may be JSON with a code of the gateway's. Only PressOne's codes say that PressOne has
-		// answered, so that the request has ended.
+		// A gateway may answer in JSON too, with a code of its own (gRPC's are 1 to 16) and the request still running
+		// behind it. Only PressOne's codes for such statuses say that PressOne has answered.
 		e.Answered = b.code != "" && (ownCodes[b.code] || noEffect[b.code])
 	case a.status >= 400 && a.status <= 499 && ambiguous(b.code):
 		e.Answered = true
@@ -103,11 +103,11 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 	return e
 }
 
-// ownCodes are the codes of PressOne's tables, and 89, which its model added later.
+// ownCodes are the codes of PressOne's table by HTTP status, and 53, "something unexpected". Those of the table for 422
+// say nothing under other statuses.
 var ownCodes = map[string]bool{
 	"4001": true, "4004": true, "4005": true, "4007": true, "4008": true, "4009": true, "4010": true, "4013": true,
-	"4014": true, "4033": true, "5001": true, "11": true, "13": true, "14": true, "23": true, "33": true, "34": true,
-	"43": true, "53": true, "73": true, "89": true,
+	"4014": true, "4033": true, "5001": true, "53": true,
 }
 
 func aboutLimit(code string) bool { return code == codeLimited }

@@ -138,7 +138,7 @@ func TestOnlyItsOwnCodesSayThatPressOneHasAnswered(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bool{
 		`{"code":4033}`: true, `{"code":"5001"}`: true, `{"code":53}`: true,
-		`{"code":"GATEWAY_TIMEOUT"}`: false, `{"code":504}`: false, `{"code":9999}`: false, `{}`: false,
+		`{"code":"GATEWAY_TIMEOUT"}`: false, `{"code":14,"message":"upstream unavailable"}`: false, `{"code":13}`: false, `{"code":504}`: false, `{"code":9999}`: false, `{}`: false,
 	} {
 		e := classify(post, answer{status: 504, header: http.Header{}, body: []byte(body)}, nil)
 		require.Equal(t, Unknown, e.Disposition)

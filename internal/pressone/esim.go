@@ -16,7 +16,7 @@ func (c *Client) Sim(ctx context.Context, iccid string) (Sim, error) {
 	if e != nil {
 		return Sim{}, e
 	}
-	q := query{op: OpGetSim, path: path}
+	q := query{op: OpGetSim, path: path, oneThing: true}
 	s, err := getData[Sim](ctx, c, q)
 	if err != nil {
 		return Sim{}, err
@@ -106,7 +106,7 @@ func (c *Client) Usage(ctx context.Context, iccid string) (Usage, error) {
 	if e != nil {
 		return Usage{}, e
 	}
-	return getData[Usage](ctx, c, query{op: OpGetUsage, path: path})
+	return getData[Usage](ctx, c, query{op: OpGetUsage, path: path, oneThing: true})
 }
 
 // HistoryEntry is one package that an eSIM has or had: the one it was bought with, or a top-up. It names no order.
@@ -151,7 +151,7 @@ func (c *Client) PackageHistory(ctx context.Context, iccid string) ([]HistoryEnt
 	if e != nil {
 		return nil, e
 	}
-	return getList[HistoryEntry](ctx, c, query{op: OpGetHistory, path: path})
+	return getList[HistoryEntry](ctx, c, query{op: OpGetHistory, path: path, oneThing: true})
 }
 
 // Topups returns the top-ups offered for an eSIM now. An empty list means that there are none. PressOne demands that it is
@@ -161,7 +161,7 @@ func (c *Client) Topups(ctx context.Context, iccid string) ([]Package, error) {
 	if e != nil {
 		return nil, e
 	}
-	return getList[Package](ctx, c, query{op: OpListTopups, path: path})
+	return getList[Package](ctx, c, query{op: OpListTopups, path: path, oneThing: true})
 }
 
 // Instructions tell how an eSIM is installed. They hold its activation code, so they print as their language only.

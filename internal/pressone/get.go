@@ -16,7 +16,7 @@ type query struct {
 	path     string // escaped
 	values   url.Values
 	language string // for Accept-Language
-	oneOrder bool   // a 401 may mean that this order is not ours
+	oneThing bool   // a 401 may mean that this order or eSIM is not ours
 }
 
 // get reads, waiting for the rate limit first, and returns a 2xx answer whose body is whole. On a 401 the token is replaced
@@ -47,8 +47,8 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 			return a, nil
 		}
 	}
-	if e.Status == http.StatusUnauthorized && q.oneOrder && e.Code == "" {
-		// A token less than a minute old was refused for this one order, without a code: that is how PressOne says "not yours".
+	if e.Status == http.StatusUnauthorized && q.oneThing && e.Code == "" {
+		// A token less than a minute old was refused for this one order or eSIM, without a code: that is how PressOne says "not yours".
 		// It must not close the gate for all.
 		e.Account = false
 	}

@@ -155,7 +155,7 @@ func (c *Client) Order(ctx context.Context, id int64) (Order, error) {
 		return Order{}, invalid(OpGetOrder, "order id is not positive")
 	}
 	q := query{
-		op: OpGetOrder, path: "/orders/" + strconv.FormatInt(id, 10), oneOrder: true,
+		op: OpGetOrder, path: "/orders/" + strconv.FormatInt(id, 10), oneThing: true,
 		values: url.Values{"include": {"sims,status"}},
 	}
 	a, err := c.get(ctx, q)

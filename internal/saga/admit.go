@@ -17,11 +17,12 @@ type Admission struct {
 	runner *Runner
 }
 
-// Admit reserves room for up to n sagas. There is none while the runner's lease does not
+// Admit reserves room for up to n sagas of a kind. There is none for top-ups, whose list
+// has to be read first, while the runner's lease does not
 // run, while ordering is closed, or where the rate has to be waited for first.
-func (r *Runner) Admit(n int) *Admission {
+func (r *Runner) Admit(k message.Kind, n int) *Admission {
 	a := &Admission{Worker: r.Lease.ID(), runner: r}
-	if !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) || r.Gate.ClosedFor(pressone.LaneWrite) > 0 {
+	if k != message.Order || !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) || r.Gate.ClosedFor(pressone.LaneWrite) > 0 {
 		return a
 	}
 	r.held.claiming.RLock() // until they are among the held
@@ -31,10 +32,6 @@ func (r *Runner) Admit(n int) *Admission {
 	}
 	return a
 }
-
-// Admits reports whether a saga of this kind can be accepted with its intent. A top-up
-// cannot: its list has to be read first.
-func (a *Admission) Admits(k message.Kind) bool { return a.Room > 0 && k == message.Order }
 
 // Start runs the sagas, which are committed as this worker's, and gives back the room
 // that is left.

@@ -85,6 +85,9 @@ func (d *Decision) event(o message.Outcome, now time.Time, data any, completes u
 	return nil
 }
 
+// DeadLetter is the id of the letter of the saga's last end.
+func (s Saga) DeadLetter() uuid.UUID { return deadLetterID(s.ID, s.Ends) }
+
 // deadLetterID is the same whenever it is asked for: a saga's n-th end has one letter.
 func deadLetterID(saga uuid.UUID, end int) uuid.UUID {
 	return uuid.NewSHA1(saga, fmt.Appendf(nil, "dead letter %d", end))

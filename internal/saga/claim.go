@@ -49,6 +49,8 @@ WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND state = 
 // NextDue is how long it is until the next saga in these states is due; an hour if there
 // is none.
 func (st *Store) NextDue(ctx context.Context, states []State) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	var seconds float64
 	err := st.db.QueryRow(ctx, nextDueSQL, states).Scan(&seconds)
 	return time.Duration(seconds * float64(time.Second)), translate("next due", err)

@@ -11,32 +11,45 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// apply decides and commits. What happened has happened, whether Postgres is there or
-// not: it keeps trying until it is written, somebody else has moved the saga, or the
-// worker's budget is used up.
+// apply decides and commits.
 func (r *Runner) apply(ctx context.Context, s Saga, e Event) (Saga, error) {
 	d, err := r.Policy.Decide(s, e, r.Lease.Now(), rand.Float64())
 	if err != nil {
 		return Saga{}, err
 	}
+	next, err := r.commit(ctx, d)
+	if errors.Is(err, ErrOrderOwned) {
+		return r.disown(ctx, s, e)
+	}
+	return next, err
+}
+
+// commit writes decisions about one saga. What happened has happened, whether Postgres is
+// there or not: it keeps trying until it is written, somebody else has moved the saga, or
+// the worker's budget is used up.
+func (r *Runner) commit(ctx context.Context, decisions ...Decision) (Saga, error) {
+	first, last := decisions[0], decisions[len(decisions)-1]
 	for tries := 1; ; tries++ {
-		err := r.Store.Apply(ctx, d)
+		err := r.Store.Apply(ctx, decisions...)
 		switch {
 		case err == nil:
-			return r.moved(ctx, d), nil
+			return r.moved(ctx, last), nil
 		case errors.Is(err, ErrConflict):
-			return r.contest(ctx, d, tries > 1)
+			return r.contest(ctx, first, last, tries > 1)
 		case errors.Is(err, ErrOrderOwned):
-			return r.disown(ctx, s, e)
+			return Saga{}, err
 		case errors.Is(err, ErrICCIDBusy):
 			return Saga{}, &postponeError{until: r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))}
-		case e.Name == SubmitStarted, isData(err), ctx.Err() != nil:
-			// Whether an intent is on record is not known, so nothing is sent; and what
-			// Postgres refuses for its content it will refuse again. The sweep hands the
-			// saga on.
+		case isData(err) && first.Answer != nil:
+			// What Postgres refuses for its content it will refuse again.
+			return Saga{}, errors.Join(err, r.Store.KeepAnswer(ctx, first.After.ID, first.After.Attempts, *first.Answer))
+		case first.Entry.Event == SubmitStarted, isData(err), ctx.Err() != nil:
+			// Whether an intent is on record is not known, so nothing is sent. The sweep
+			// finds out and hands the saga on.
 			return Saga{}, err
 		}
-		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", s.ID, "event", e.Name, "err", err)
+		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", last.After.ID,
+			"event", last.Entry.Event, "err", err)
 		pause(ctx, interval(50*time.Millisecond, 2*time.Second, tries))
 	}
 }
@@ -54,11 +67,11 @@ func (r *Runner) moved(ctx context.Context, d Decision) Saga {
 // were not told. If not, somebody has taken the saga over; then what PressOne answered is
 // kept all the same, and if it was the order, whoever knows that may say so: the saga
 // that waits to be looked up is found.
-func (r *Runner) contest(ctx context.Context, d Decision, retried bool) (Saga, error) {
+func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (Saga, error) {
 	if retried {
-		applied, err := r.Store.Applied(ctx, d)
+		applied, err := r.Store.Applied(ctx, last)
 		if err == nil && applied {
-			return r.moved(ctx, d), nil
+			return r.moved(ctx, last), nil
 		}
 	}
 	if d.Answer == nil {
@@ -71,7 +84,12 @@ func (r *Runner) contest(ctx context.Context, d Decision, retried bool) (Saga, e
 	if err != nil {
 		return Saga{}, err
 	}
-	if d.Entry.Event != Submitted || now.State != Unknown || now.Attempts != d.After.Attempts {
+	if d.Entry.Event != Submitted {
+		return Saga{}, ErrConflict
+	}
+	if now.State != Unknown || now.Attempts != d.After.Attempts {
+		r.Log.ErrorContext(ctx, "PressOne's answer came after its saga had moved on: it is kept, and somebody should look",
+			"saga_id", now.ID, "state", now.State, "order_id", d.After.OrderID, "known_order_id", now.OrderID)
 		return Saga{}, ErrConflict
 	}
 	return r.apply(ctx, now, Event{
@@ -98,10 +116,7 @@ func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
 	if err != nil {
 		return Saga{}, err
 	}
-	if err := r.Store.Apply(ctx, append(decisions, d)...); err != nil {
-		return Saga{}, err
-	}
-	return r.moved(ctx, d), nil
+	return r.commit(ctx, append(decisions, d)...)
 }
 
 // isData reports an error that is due to what is written (SQLSTATE classes 22 and 23),

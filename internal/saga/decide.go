@@ -2,7 +2,6 @@ package saga
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -143,7 +142,6 @@ func (p Policy) move(d *Decision, e Event, now time.Time, roll float64) (State, 
 		look(p.SettleDelay, s.IntentDeadline)
 		return Unknown, nil
 	case FoundFailed:
-		s.FailedOrders = append(slices.Clone(s.FailedOrders), e.FailedOrders...)
 		retry()
 		return Pending, nil
 	case NotFound:

@@ -57,7 +57,7 @@ RETURNING now(), (SELECT count(*) FROM worker WHERE expires_at > now())`
 // Renew registers the worker or renews its lease. A lease that has run out meanwhile is
 // replaced by one with a new id.
 func (l *Lease) Renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, l.ttl)
+	ctx, cancel := context.WithTimeout(ctx, l.ttl/3) // so that one hung connection does not lose it
 	defer cancel()
 	l.mu.Lock()
 	id := l.id

@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,7 +35,6 @@ type row struct {
 	LookDelay      time.Duration
 	IntentAt       *time.Time
 	IntentDeadline *time.Time
-	FailedOrders   []int64
 	OrderID        *int64
 	StoppedIn      State
 	Ends           int
@@ -54,7 +54,7 @@ const columns = `
     s.id, s.kind, s.request_id, s.state, s.version, s.worker, s.due_at, s.deadline_at,
     s.reference, s.fingerprint, s.package_id, s.quantity, s.iccid,
     s.attempts, s.tries, s.failures, s.looks, s.look_delay, s.intent_at, s.intent_deadline,
-    s.failed_orders, s.order_id, s.stopped_in, s.ends, s.requested_at, s.created_at,
+    s.order_id, s.stopped_in, s.ends, s.requested_at, s.created_at,
     r.subject, r.sequence, r.headers, r.body, r.metadata, p.data`
 
 func (r row) saga() Saga {
@@ -64,7 +64,7 @@ func (r row) saga() Saga {
 		Reference: r.Reference, Fingerprint: r.Fingerprint, PackageID: r.PackageID, Quantity: r.Quantity,
 		ICCID: deref(r.ICCID), Attempts: r.Attempts, Tries: r.Tries, Failures: r.Failures,
 		Looks: r.Looks, LookDelay: r.LookDelay, IntentAt: deref(r.IntentAt), IntentDeadline: deref(r.IntentDeadline),
-		FailedOrders: r.FailedOrders, OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
+		OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
 		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: r.Data,
 		Source: Source{
 			Subject: r.Subject, Sequence: uint64(r.Sequence), Header: r.Headers, Body: r.Body,
@@ -122,6 +122,22 @@ func (st *Store) Owned(ctx context.Context, orders []int64, id uuid.UUID) (map[i
 		owned[n] = true
 	}
 	return owned, nil
+}
+
+// The condition is that of the index saga_topup_in_flight.
+const busySQL = `
+SELECT COALESCE(due_at, now())
+FROM saga
+WHERE kind = 'topup' AND state IN ('submitting', 'unknown') AND iccid = $1 AND id <> $2`
+
+// Busy reports whether another top-up of the same ICCID is in flight or unresolved, and
+// when something may happen to it.
+func (st *Store) Busy(ctx context.Context, s Saga) (until time.Time, busy bool, err error) {
+	err = st.db.QueryRow(ctx, busySQL, s.ICCID, s.ID).Scan(&until)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	return until, err == nil, translate("busy", err)
 }
 
 // The condition is that of the index saga_topup_unresolved.

@@ -64,7 +64,7 @@ func (r *Runner) lookUpTopup(ctx context.Context, s Saga) (Event, error) {
 		l.others = append(l.others, orders...)
 		maps.Copy(l.owned, owned)
 	}
-	if l.rivals, err = r.Store.Rivals(ctx, s, l.from.Add(-clockSlack)); err != nil {
+	if l.rivals, err = r.Store.Rivals(ctx, s, l.from.Add(-clockSlack-r.Policy.SettleDelay)); err != nil {
 		return Event{}, err
 	}
 	return matchTopup(s, l), nil

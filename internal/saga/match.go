@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"esimflow/internal/message"
@@ -17,19 +18,22 @@ const statusFailed = "failed"
 // matches substrings. One that another saga owns is not ours to take, and yet it is there:
 // nothing may be submitted again. No event: there is none.
 func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event {
-	var failed []int64
-	var best, taken *pressone.Order
+	failed := 0
+	var best, taken, altered *pressone.Order
 	for i, o := range orders {
 		switch {
 		case !o.Described(s.Reference):
+			if o.Description != nil && strings.Contains(strings.ToLower(*o.Description), s.Reference) {
+				altered = &orders[i]
+			}
 		case owned[o.ID]:
 			taken = &orders[i]
 		case o.Status != statusFailed:
 			if best == nil || o.ID < best.ID {
 				best = &orders[i] // should there be two, the audit finds the other
 			}
-		case !slices.Contains(s.FailedOrders, o.ID): // an earlier submission's tells nothing about this one
-			failed = append(failed, o.ID)
+		default:
+			failed++
 		}
 	}
 	if best != nil {
@@ -38,8 +42,13 @@ func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event
 	if taken != nil {
 		return unresolved(fmt.Sprintf("order %d has our reference, and another saga owns it: an operator has to say which is whose", taken.ID))
 	}
-	if len(failed) > 0 {
-		return Event{Name: FoundFailed, FailedOrders: failed, Seen: "PressOne's record says that the order failed"}
+	if altered != nil {
+		return unresolved(fmt.Sprintf("the description of order %d holds our reference and more: an operator has to look", altered.ID))
+	}
+	// A failed order of an earlier submission tells nothing about this one: there has to be
+	// one for each.
+	if failed > 0 && failed >= s.Attempts {
+		return Event{Name: FoundFailed, Seen: "PressOne's record says that the order failed"}
 	}
 	return Event{}
 }
@@ -79,7 +88,7 @@ func matchTopup(s Saga, l listings) Event {
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
 	case len(ours) > 1:
 		return ambiguous(len(ours), "of this eSIM")
-	case len(nameless) == 1 && !l.rivals:
+	case len(nameless) == 1 && !l.rivals && !nameless[0].CreatedAt.IsZero():
 		return found(nameless[0], "the only top-up without an owner in the right package and time")
 	case len(nameless) > 0:
 		return ambiguous(len(nameless), "that name no eSIM")

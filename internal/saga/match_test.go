@@ -30,7 +30,7 @@ func listed(id int64, description, status string, iccids ...string) pressone.Ord
 }
 
 func TestMatchReference(t *testing.T) {
-	s := Saga{Reference: ourReference, FailedOrders: []int64{3}}
+	s := Saga{Reference: ourReference, Attempts: 2}
 	tests := []struct {
 		name   string
 		orders []pressone.Order
@@ -41,12 +41,12 @@ func TestMatchReference(t *testing.T) {
 		{"ours", []pressone.Order{listed(1, ourReference, "completed")}, Found, 1},
 		{"no status given", []pressone.Order{listed(1, ourReference, "")}, Found, 1},
 		{"refunded was bought", []pressone.Order{listed(1, ourReference, "refunded")}, Found, 1},
-		{"a longer description", []pressone.Order{listed(1, ourReference+"a", "completed")}, "", 0},
-		{"another case", []pressone.Order{listed(1, "A"+ourReference[1:], "completed")}, "", 0},
-		{"a description that holds ours", []pressone.Order{listed(1, "x "+ourReference, "completed")}, "", 0},
-		{"failed", []pressone.Order{listed(2, ourReference, "failed")}, FoundFailed, 0},
-		{"failed before", []pressone.Order{listed(3, ourReference, "failed")}, "", 0},
-		{"failed before, and again", []pressone.Order{listed(3, ourReference, "failed"), listed(4, ourReference, "failed")}, FoundFailed, 0},
+		{"another description", []pressone.Order{listed(1, otherReference, "completed")}, "", 0},
+		{"a longer description", []pressone.Order{listed(1, ourReference+"a", "completed")}, GaveUp, 0},
+		{"another case", []pressone.Order{listed(1, "A"+ourReference[1:], "completed")}, GaveUp, 0},
+		{"a description that holds ours", []pressone.Order{listed(1, "x "+ourReference, "completed")}, GaveUp, 0},
+		{"one of two submissions failed", []pressone.Order{listed(3, ourReference, "failed")}, "", 0},
+		{"both failed", []pressone.Order{listed(3, ourReference, "failed"), listed(4, ourReference, "failed")}, FoundFailed, 0},
 		{"failed, and bought", []pressone.Order{listed(4, ourReference, "failed"), listed(5, ourReference, "completed")}, Found, 5},
 		{"another saga's, and ours by its reference", []pressone.Order{listed(40, ourReference, "completed")}, GaveUp, 0},
 		{"another saga's, beside ours", []pressone.Order{listed(40, ourReference, "completed"), listed(41, ourReference, "completed")}, Found, 41},
@@ -95,6 +95,7 @@ func TestMatchTopup(t *testing.T) {
 		{"another saga's reference", nil, []pressone.Order{listed(1, otherReference, "completed", ourICCID)}, false, ""},
 		{"nameless, alone", nil, []pressone.Order{listed(1, "-", "completed")}, false, Found},
 		{"nameless, with a rival", nil, []pressone.Order{listed(1, "-", "completed")}, true, GaveUp},
+		{"nameless, of an unreadable time", nil, []pressone.Order{other(func(o *pressone.Order) { o.Description, o.CreatedAt = nil, time.Time{} })}, false, GaveUp},
 		{"two nameless", nil, []pressone.Order{listed(1, "-", "completed"), listed(2, "", "completed")}, false, GaveUp},
 		{"ours beside a nameless one", nil, []pressone.Order{listed(1, "-", "completed"), listed(2, "-", "completed", ourICCID)}, false, Found},
 		{"failed", nil, []pressone.Order{listed(1, "-", "failed", ourICCID)}, false, ""},

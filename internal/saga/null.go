@@ -38,13 +38,6 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-func orEmpty(ids []int64) []int64 {
-	if ids == nil {
-		return []int64{}
-	}
-	return ids
-}
-
 func orEmptyHeader(h nats.Header) nats.Header {
 	if h == nil {
 		return nats.Header{}

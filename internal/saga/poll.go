@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"esimflow/internal/message"
@@ -18,9 +17,7 @@ func (r *Runner) poll(ctx context.Context, s Saga) (Event, error) {
 		return Event{}, err
 	}
 	e, err := r.pollOnce(ctx, s)
-	if !notOurs(err) {
-		r.observe(ctx, pressone.LaneRead, err)
-	}
+	r.observe(ctx, pressone.LaneRead, err)
 	switch {
 	case ctx.Err() != nil:
 		return Event{}, context.Cause(ctx)
@@ -49,11 +46,7 @@ func (r *Runner) pollTopup(ctx context.Context, s Saga) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	p := s.Purchase.clone()
-	if p == nil || order.Price != "" {
-		p = &Purchase{Order: order}
-	}
-	p.Order.Status = order.Status
+	p := s.Purchase.clone().merged(order)
 	if order.Status != "completed" {
 		return Event{Name: NotReady, Purchase: p, Seen: fmt.Sprintf("order %d is %q", s.OrderID, order.Status)}, nil
 	}
@@ -69,13 +62,7 @@ func (r *Runner) pollOrder(ctx context.Context, s Saga) (Event, error) {
 		if err != nil {
 			return Event{}, err
 		}
-		if p == nil || len(order.Sims) > 0 {
-			confirmed := []string(nil)
-			if p != nil {
-				confirmed = p.Confirmed
-			}
-			p = &Purchase{Order: order, Confirmed: confirmed}
-		}
+		p = p.merged(order)
 	}
 	for i, sim := range p.Order.Sims {
 		if slices.Contains(p.Confirmed, sim.ICCID) {
@@ -103,11 +90,26 @@ func (r *Runner) pollOrder(ctx context.Context, s Saga) (Event, error) {
 	return Event{Name: Ready, Purchase: p, Seen: fmt.Sprintf("%d of %d eSIMs can be installed", len(p.Confirmed), s.Quantity)}, nil
 }
 
-// notOurs reports a 401 for one order: PressOne's way to say that it belongs to another
-// account. It says nothing about ours, so the gate is not told.
-func notOurs(err error) bool {
-	p, ok := errors.AsType[*pressone.Error](err)
-	return ok && p.Operation == pressone.OpGetOrder && p.Status == http.StatusUnauthorized
+// merged is what is known of a purchase after PressOne has shown its order again: what was
+// confirmed stays as it was, and what PressOne left out is not forgotten.
+func (p *Purchase) merged(o pressone.Order) *Purchase {
+	if p == nil {
+		return &Purchase{Order: o}
+	}
+	for _, sim := range o.Sims {
+		known := func(s pressone.Sim) bool { return s.ICCID == sim.ICCID }
+		if !slices.ContainsFunc(p.Order.Sims, known) {
+			p.Order.Sims = append(p.Order.Sims, sim)
+		}
+	}
+	if p.Order.Price == "" {
+		p.Order.Price, p.Order.Currency = o.Price, o.Currency
+	}
+	if p.Order.Code == "" {
+		p.Order.Code = o.Code
+	}
+	p.Order.Status = o.Status
+	return p
 }
 
 // refusedForGood reports whether PressOne says that an eSIM was recycled. Everything else

@@ -102,6 +102,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	beats, quiet := context.WithCancel(work)
 	var heart sync.WaitGroup
 	heart.Go(func() { r.every(beats, "renew", r.beat) })
+	heart.Go(func() { r.every(beats, "share", r.share) })
 	heart.Go(func() { r.every(beats, "tend", r.tend) })
 	r.running.Store(true)
 	close(r.started)
@@ -110,7 +111,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.wg.Wait()
 	quiet()
 	heart.Wait()
-	return r.Lease.Resign(work)
+	if err := r.Lease.Resign(work); err != nil {
+		r.Log.WarnContext(ctx, "the lease was not given up; it will run out", "err", err)
+	}
+	return nil
 }
 
 // take claims sagas until ctx is cancelled.
@@ -275,9 +279,13 @@ func (r *Runner) perform(ctx, work context.Context, s Saga) (Event, error) {
 	return Event{}, errors.New("saga: nothing to do in state " + string(s.State))
 }
 
+// longestGate is the longest that a saga sleeps in front of a closed lane: it may be
+// opened before its time.
+const longestGate = time.Minute
+
 // gate postpones a saga whose lane is closed.
 func (r *Runner) gate(lane pressone.Lane) error {
-	if d := r.Gate.ClosedFor(lane); d > 0 {
+	if d := min(r.Gate.ClosedFor(lane), longestGate); d > 0 {
 		// Spread a little, so that they do not all come back at once.
 		return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(d)/10+1)))}
 	}

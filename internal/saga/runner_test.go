@@ -222,13 +222,13 @@ func TestRunner(t *testing.T) {
 		}})
 		b.run(r)
 		require.Eventually(t, func() bool {
-			a := r.Admit(100)
+			a := r.Admit(message.Order, 100)
 			defer a.Cancel()
-			return a.Room == 4 && a.Admits(message.Order) && !a.Admits(message.Topup)
+			return a.Room == 4 && r.Admit(message.Topup, 100).Room == 0
 		}, 5*time.Second, time.Millisecond)
 		var a *Admission
 		require.Eventually(t, func() bool {
-			if a = r.Admit(4); a.Room > 0 {
+			if a = r.Admit(message.Order, 4); a.Room > 0 {
 				return true
 			}
 			a.Cancel()
@@ -244,13 +244,13 @@ func TestRunner(t *testing.T) {
 		a.Start([]Saga{d.After})
 		b.eventually(DeadLettered, s.ID)
 		require.Eventually(t, func() bool {
-			a := r.Admit(100)
+			a := r.Admit(message.Order, 100)
 			defer a.Cancel()
 			return a.Room == 4
 		}, 5*time.Second, time.Millisecond)
 	})
 	t.Run("has no room before it runs", func(t *testing.T) {
 		b := setupStore(t)
-		require.Zero(t, b.runner(oneProvider{}).Admit(10).Room)
+		require.Zero(t, b.runner(oneProvider{}).Admit(message.Order, 10).Room)
 	})
 }

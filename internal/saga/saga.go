@@ -36,7 +36,6 @@ type Saga struct {
 	LookDelay      time.Duration
 	IntentAt       time.Time
 	IntentDeadline time.Time // what was not written to PressOne by then was not sent
-	FailedOrders   []int64   // orders with our reference that PressOne says failed
 	OrderID        int64     // PressOne's; 0 while unknown
 	StoppedIn      State     // while dead-lettered or discarded: where it stopped
 	Ends           int       // how often it has ended
@@ -87,9 +86,8 @@ type Event struct {
 	Free       bool          // the submission does not count: never sent, or the account's fault
 	Ended      bool          // the unknown request has ended: LIST_LAG is enough
 
-	Purchase     *Purchase // submitted, found, not_ready, ready, adopted
-	FailedOrders []int64   // found_failed
-	Answer       *Answer   // PressOne's, to be kept raw
+	Purchase *Purchase // submitted, found, not_ready, ready, adopted
+	Answer   *Answer   // PressOne's, to be kept raw
 
 	Actor  string // an operator's name
 	Reason string // an operator's

@@ -40,8 +40,8 @@ const updateSQL = `
 UPDATE saga
 SET state = $4, version = $5, worker = $6, due_at = $7, deadline_at = $8,
     attempts = $9, tries = $10, failures = $11, looks = $12, look_delay = $13,
-    intent_at = $14, intent_deadline = $15, failed_orders = $16, order_id = $17,
-    stopped_in = $18, ends = $19, updated_at = now()
+    intent_at = $14, intent_deadline = $15, order_id = $16,
+    stopped_in = $17, ends = $18, updated_at = now()
 WHERE id = $1 AND version = $2 AND worker IS NOT DISTINCT FROM $3`
 
 const historySQL = `
@@ -75,6 +75,12 @@ const durableSQL = `
 SELECT set_config('synchronous_commit', 'on', true),
        set_config('lock_timeout', '5s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+// Durable makes the rest of tx so.
+func Durable(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, durableSQL)
+	return err
+}
 
 // commitTimeout bounds one try to write.
 const commitTimeout = 15 * time.Second
@@ -116,7 +122,7 @@ func apply(ctx context.Context, tx pgx.Tx, d Decision) error {
 	b.Queue(updateSQL, s.ID, d.Before.Version, nullUUID(d.Before.Worker),
 		s.State, s.Version, nullUUID(s.Worker), nullTime(s.DueAt), s.DeadlineAt,
 		s.Attempts, s.Tries, s.Failures, s.Looks, s.LookDelay,
-		nullTime(s.IntentAt), nullTime(s.IntentDeadline), orEmpty(s.FailedOrders), nullInt(s.OrderID),
+		nullTime(s.IntentAt), nullTime(s.IntentDeadline), nullInt(s.OrderID),
 		s.StoppedIn, s.Ends)
 	queueEntry(&b, s.ID, d.Entry)
 	if s.Purchase != nil && s.Purchase != d.Before.Purchase {

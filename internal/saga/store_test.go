@@ -110,7 +110,7 @@ func TestStore(t *testing.T) {
 			require.WithinDuration(t, *at.want, *at.got, time.Microsecond)
 			*at.got = *at.want
 		}
-		got.CreatedAt, got.Source.Header, got.FailedOrders = s.CreatedAt, s.Source.Header, s.FailedOrders
+		got.CreatedAt, got.Source.Header = s.CreatedAt, s.Source.Header
 		require.Equal(t, s, got)
 		timeline, err := b.store.Timeline(t.Context(), s.ID)
 		require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"syscall"
 
@@ -19,6 +20,9 @@ func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 		return Event{}, err
 	}
 	if s.Kind == message.Topup {
+		if err := r.queue(ctx, s); err != nil {
+			return Event{}, err
+		}
 		if e, err := r.precheck(ctx, s); err != nil || e.Name != "" {
 			return e, err
 		}
@@ -26,7 +30,21 @@ func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 	if err := r.Limiter.Wait(ctx); err != nil {
 		return Event{}, err
 	}
-	return Event{Name: SubmitStarted}, nil
+	return Event{Name: SubmitStarted}, r.gate(pressone.LaneWrite) // it may have closed meanwhile
+}
+
+// queue postpones a top-up for as long as another one of its eSIM is in flight or
+// unresolved. The unique index would stop it too, but only after asking PressOne.
+func (r *Runner) queue(ctx context.Context, s Saga) error {
+	until, busy, err := r.Store.Busy(ctx, s)
+	if err != nil || !busy {
+		return err
+	}
+	soon := r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))
+	if until.Before(soon) {
+		until = soon
+	}
+	return &postponeError{until: until}
 }
 
 // precheck asks PressOne which top-ups it offers for the eSIM: every time before one is

@@ -38,6 +38,13 @@ func (r *Runner) beat(ctx context.Context) error {
 		}
 		r.Wake()
 	}
+	return nil
+}
+
+// share tells others of this process what the beat has found out.
+func (r *Runner) share(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.LeaseTTL)
+	defer cancel()
 	return r.Beat(ctx, r.Lease.Workers())
 }
 

@@ -1,0 +1,192 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/devstack"
+	"esimflow/internal/message"
+	"esimflow/internal/pressone"
+	"esimflow/internal/saga"
+)
+
+// shop shows one order, whatever it is asked for.
+type shop struct {
+	order pressone.Order
+	err   error
+}
+
+func (s *shop) Order(context.Context, int64) (pressone.Order, error) { return s.order, s.err }
+
+var policy = saga.Policy{
+	SubmitTimeout: time.Minute, ListLag: time.Second, SettleDelay: time.Second, AbsenceLooks: 2, RetryInitial: time.Second,
+	RetryMax: time.Minute, MaxTries: 12, Deadline: time.Hour, PollInitial: time.Second, PollMax: time.Minute, PollDeadline: time.Hour,
+}
+
+type bench struct {
+	*Desk
+	t    *testing.T
+	shop *shop
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	t.Parallel()
+	db, err := pgxpool.New(t.Context(), devstack.Postgres(t))
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	b := &bench{t: t, shop: &shop{}}
+	b.Desk = NewDesk(Config{
+		DB: db, Store: saga.NewStore(db, saga.NewMetrics(prometheus.NewRegistry())), Policy: policy, Provider: b.shop,
+		Wake: func() {}, Published: func() {}, Log: slog.New(slog.DiscardHandler),
+	})
+	return b
+}
+
+// saga makes a saga to which these things have happened.
+func (b *bench) saga(id string, events ...saga.Event) saga.Saga {
+	b.t.Helper()
+	r := message.Request{Kind: message.Order, RequestID: id, PackageID: "p", Quantity: 1}
+	s := saga.New(r, saga.Source{Body: []byte("{}"), Metadata: json.RawMessage("{}")}, time.Now())
+	d, err := policy.Decide(s, saga.Event{Name: saga.Accepted}, time.Now(), 0)
+	require.NoError(b.t, err)
+	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.DB, func(tx pgx.Tx) error {
+		_, err := saga.Accept(b.t.Context(), tx, []saga.Decision{d})
+		return err
+	}))
+	return b.happen(s.ID, events...)
+}
+
+func (b *bench) happen(id uuid.UUID, events ...saga.Event) saga.Saga {
+	b.t.Helper()
+	for _, e := range events {
+		s, err := b.Store.Get(b.t.Context(), id)
+		require.NoError(b.t, err)
+		if e.Name == saga.SubmitStarted { // held, as whoever submits holds it
+			s.Worker = uuid.New()
+			_, err := b.DB.Exec(b.t.Context(), "UPDATE saga SET worker = $2 WHERE id = $1", s.ID, s.Worker)
+			require.NoError(b.t, err)
+		}
+		d, err := policy.Decide(s, e, time.Now(), 0)
+		require.NoError(b.t, err)
+		require.NoError(b.t, b.Store.Apply(b.t.Context(), d))
+	}
+	s, err := b.Store.Get(b.t.Context(), id)
+	require.NoError(b.t, err)
+	return s
+}
+
+var (
+	unknownStop = []saga.Event{
+		{Name: saga.SubmitStarted}, {Name: saga.OutcomeUnknown},
+		{Name: saga.GaveUp, Code: saga.CodeOutcomeUnknown, Class: saga.ClassOutcomeUnknown, Seen: "x"},
+	}
+	poorStop     = []saga.Event{{Name: saga.SubmitStarted}, {Name: saga.Refused, Code: "11", Class: "insufficient_credit", Seen: "x"}}
+	recycledStop = []saga.Event{{Name: saga.SubmitStarted}, {Name: saga.Refused, Code: "73", Class: "recycled", Seen: "x"}}
+	ann          = By{Actor: "ann", Reason: "because"}
+)
+
+func (b *bench) refused(err error, why string) {
+	b.t.Helper()
+	got, ok := Refusal(err)
+	require.True(b.t, ok, "%v", err)
+	require.Contains(b.t, got, why)
+}
+
+func TestDesk(t *testing.T) {
+	t.Run("replays what a filter chooses, by what is known about the money", func(t *testing.T) {
+		b := setup(t)
+		poor, recycled, unknown := b.saga("poor", poorStop...), b.saga("recycled", recycledStop...), b.saga("unknown", unknownStop...)
+		dry, err := b.Replay(t.Context(), Filter{Kind: message.Order}, By{}, true)
+		require.NoError(t, err)
+		require.Len(t, dry, 3)
+		require.Equal(t, saga.DeadLettered, b.happen(poor.ID).State, "nothing is changed")
+
+		results, err := b.Replay(t.Context(), Filter{Kind: message.Order}, ann, false)
+		require.NoError(t, err)
+		done := map[string]bool{}
+		for i, r := range results {
+			done[r.RequestID] = r.Done
+			require.Equal(t, dry[i].Why, r.Why)
+		}
+		require.Equal(t, map[string]bool{"poor": true, "recycled": false, "unknown": false}, done)
+		require.Equal(t, saga.Pending, b.happen(poor.ID).State)
+		require.Equal(t, saga.DeadLettered, b.happen(recycled.ID).State)
+
+		results, err = b.Replay(t.Context(), Filter{IDs: []uuid.UUID{unknown.DeadLetter()}}, ann, false)
+		require.NoError(t, err)
+		require.True(t, results[0].Done, "by itself it is looked up again")
+		require.Equal(t, saga.Unknown, b.happen(unknown.ID).State)
+		l, err := b.Get(t.Context(), unknown.DeadLetter())
+		require.NoError(t, err)
+		require.Equal(t, []string{"replayed", "ann", "because"}, []string{l.Status, l.Actor, l.Note})
+	})
+	t.Run("refuses to replay everything", func(t *testing.T) {
+		_, err := setup(t).Replay(t.Context(), Filter{}, ann, false)
+		require.ErrorIs(t, err, ErrEmptyFilter)
+	})
+	t.Run("takes a confirmation for the stop that was seen only", func(t *testing.T) {
+		b := setup(t)
+		s := b.saga("a", unknownStop...)
+		first := s.DeadLetter()
+		_, err := b.ConfirmAbsent(t.Context(), s.ID, first, ann)
+		require.NoError(t, err)
+		b.happen(s.ID, unknownStop...) // submitted again, and not known again
+		_, err = b.ConfirmAbsent(t.Context(), s.ID, first, ann)
+		b.refused(err, "more than once")
+		results, err := b.Replay(t.Context(), Filter{IDs: []uuid.UUID{first}}, ann, false)
+		require.NoError(t, err)
+		require.False(t, results[0].Done)
+		require.Contains(t, results[0].Why, "confirmed_absent")
+	})
+	t.Run("adopts only an order that can be the saga's", func(t *testing.T) {
+		b := setup(t)
+		other := b.saga("other")
+		s := b.saga("a", unknownStop...)
+		good := pressone.Order{ID: 7, PackageID: "p", Quantity: 1, Type: "sim", Status: "completed"}
+		adopt := func(change func(*pressone.Order)) error {
+			b.shop.order = good
+			change(&b.shop.order)
+			_, err := b.Adopt(t.Context(), s.ID, s.DeadLetter(), 7, ann)
+			return err
+		}
+		b.refused(adopt(func(o *pressone.Order) { o.Status = "failed" }), "not a purchase")
+		b.refused(adopt(func(o *pressone.Order) { o.PackageID = "q" }), "package")
+		b.refused(adopt(func(o *pressone.Order) { o.Quantity = 2 }), "quantity")
+		b.refused(adopt(func(o *pressone.Order) { o.Type = "topup" }), "type")
+		b.refused(adopt(func(o *pressone.Order) { o.Description = &other.Reference }), "another saga's reference")
+		b.shop.err = &pressone.Error{Status: 401, Disposition: pressone.NotApplied}
+		b.refused(adopt(func(*pressone.Order) {}), "does not show")
+		b.shop.err = nil
+		require.NoError(t, adopt(func(*pressone.Order) {}))
+		require.Equal(t, saga.Polling, b.happen(s.ID).State)
+
+		third := b.saga("c", unknownStop...)
+		_, err := b.Adopt(t.Context(), third.ID, third.DeadLetter(), 7, ann)
+		b.refused(err, "another saga owns")
+	})
+	t.Run("replays no bytes that would not fit with the id that a replay needs", func(t *testing.T) {
+		b := setup(t)
+		id := uuid.NewString()
+		var q pgx.Batch
+		saga.QueueLetter(&q, message.DeadLetter{
+			ID: id, Kind: message.Order, Code: "malformed", Class: "malformed", Reason: "x", Purchased: "no", Replayable: true,
+			SourceSubject: "esim.request.order", Body: []byte(strings.Repeat("x", message.MaxRequestSize-10)),
+		}, "", "")
+		require.NoError(t, b.DB.SendBatch(t.Context(), &q).Close())
+		results, err := b.Replay(t.Context(), Filter{IDs: []uuid.UUID{uuid.MustParse(id)}}, ann, false)
+		require.NoError(t, err)
+		require.Contains(t, results[0].Why, "too large")
+		require.NoError(t, b.Discard(t.Context(), uuid.MustParse(id), ann))
+	})
+}

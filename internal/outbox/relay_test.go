@@ -1,0 +1,242 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/devstack"
+	"esimflow/internal/message"
+)
+
+const subject = "esim.event.order.completed"
+
+type bench struct {
+	t  *testing.T
+	db *pgxpool.Pool
+	nc *nats.Conn
+	js jetstream.JetStream
+
+	mu     sync.Mutex
+	copies map[uuid.UUID]uint64
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	t.Parallel()
+	db, err := pgxpool.New(t.Context(), devstack.Postgres(t))
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	nc, err := nats.Connect(devstack.NATS(t).URL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	return &bench{t: t, db: db, nc: nc, js: js, copies: map[uuid.UUID]uint64{}}
+}
+
+func (b *bench) streams(change ...func(*jetstream.StreamConfig)) {
+	b.t.Helper()
+	for _, s := range message.Streams(1) {
+		for _, c := range change {
+			c(&s)
+		}
+		_, err := b.js.CreateOrUpdateStream(b.t.Context(), s)
+		require.NoError(b.t, err)
+	}
+}
+
+// relay makes one; published is called in the transaction that settles.
+func (b *bench) relay(name string, published func(ctx context.Context, tx pgx.Tx) error) *Relay {
+	return NewRelay(Config{
+		DB: b.db, NATS: b.nc, Name: name, Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
+		Hooks: Hooks{
+			Published: func(ctx context.Context, tx pgx.Tx, acked []Acked) (func(), error) {
+				b.mu.Lock()
+				for _, a := range acked {
+					b.copies[a.DeadLetter] = a.Sequence
+				}
+				b.mu.Unlock()
+				return func() {}, published(ctx, tx)
+			},
+			Copies: func(_ context.Context, ids []uuid.UUID) (map[uuid.UUID]uint64, error) {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				at := map[uuid.UUID]uint64{}
+				for _, id := range ids {
+					if seq := b.copies[id]; seq != 0 {
+						at[id] = seq
+					}
+				}
+				return at, nil
+			},
+		},
+	})
+}
+
+func nothing(context.Context, pgx.Tx) error { return nil }
+
+func (b *bench) run(r *Relay) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	b.t.Cleanup(func() {
+		cancel()
+		require.NoError(b.t, <-done)
+	})
+}
+
+func (b *bench) put(messages ...Message) {
+	b.t.Helper()
+	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.db, func(tx pgx.Tx) error {
+		return Append(b.t.Context(), tx, messages...)
+	}))
+}
+
+func result(id string) Message {
+	return Message{Message: message.Message{Subject: subject, ID: id, Body: []byte("{}")}}
+}
+
+func letter(id uuid.UUID) Message {
+	return Message{Message: message.Message{Subject: "esim.dlq.order.11", ID: id.String(), Body: []byte("{}")}, DeadLetter: id}
+}
+
+func (b *bench) on(stream string) uint64 {
+	b.t.Helper()
+	s, err := b.js.Stream(b.t.Context(), stream)
+	require.NoError(b.t, err)
+	return s.CachedInfo().State.Msgs
+}
+
+func (b *bench) rows() (n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.db.QueryRow(b.t.Context(), "SELECT count(*) FROM outbox").Scan(&n))
+	return n
+}
+
+func (b *bench) eventually(what string, f func() bool) {
+	b.t.Helper()
+	require.Eventually(b.t, f, 40*time.Second, 20*time.Millisecond, what)
+}
+
+func TestRelay(t *testing.T) {
+	t.Run("publishes what was committed, and what was not, not", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		b.run(b.relay("a", nothing))
+		tx, err := b.db.Begin(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, Append(t.Context(), tx, result("never")))
+		require.NoError(t, tx.Rollback(t.Context()))
+		b.put(result("1"), result("2"))
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(2), b.on(message.EventsStream))
+	})
+	t.Run("publishes again what it could not settle, under the same id", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		failures := 2
+		b.run(b.relay("a", func(context.Context, pgx.Tx) error {
+			if failures--; failures >= 0 {
+				return fmt.Errorf("as if Postgres had gone")
+			}
+			return nil
+		}))
+		b.put(result("1"))
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(1), b.on(message.EventsStream))
+	})
+	t.Run("lets one message that is refused hold up nobody", func(t *testing.T) {
+		b := setup(t)
+		b.streams(func(s *jetstream.StreamConfig) {
+			if s.Name == message.DeadLettersStream {
+				s.MaxMsgs = 1
+			}
+		})
+		b.run(b.relay("a", nothing))
+		b.put(letter(uuid.New()), letter(uuid.New()), result("1"))
+		b.eventually("all but one", func() bool { return b.rows() == 1 && b.on(message.EventsStream) == 1 })
+		b.streams()
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(2), b.on(message.DeadLettersStream))
+	})
+	t.Run("forgets copies, however the forgetting meets the copying", func(t *testing.T) {
+		b := setup(t)
+		b.streams(func(s *jetstream.StreamConfig) {
+			if s.Name == message.DeadLettersStream {
+				s.MaxMsgs = 1
+			}
+		})
+		early, together, late := uuid.New(), uuid.New(), uuid.New()
+		b.put(letter(early))
+		b.run(b.relay("a", nothing))
+		b.eventually("copied", func() bool { return b.on(message.DeadLettersStream) == 1 })
+		b.put(letter(late), Forget(late)) // refused for now: the stream is full
+		b.eventually("refused", func() bool {
+			var failures int
+			require.NoError(t, b.db.QueryRow(t.Context(), "SELECT COALESCE(max(failures), 0) FROM outbox").Scan(&failures))
+			return failures > 0
+		})
+		b.put(Forget(early))
+		b.put(letter(together), Forget(together))
+		b.put(Forget(uuid.New())) // there never was a copy
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Zero(t, b.on(message.DeadLettersStream))
+	})
+	t.Run("does not run dry on acknowledgements that never come", func(t *testing.T) {
+		b := setup(t)
+		// No stream, and somebody who listens: nobody says that nobody is there.
+		sub, err := b.nc.SubscribeSync("esim.event.>")
+		require.NoError(t, err)
+		b.run(b.relay("a", nothing))
+		var all []Message
+		for range 2 * batchSize {
+			all = append(all, result(uuid.NewString()))
+		}
+		b.put(all...)
+		b.eventually("all sent", func() bool {
+			n, _, _ := sub.Pending()
+			return n >= len(all)
+		})
+		require.NoError(t, sub.Unsubscribe())
+		b.streams()
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(len(all)), b.on(message.EventsStream))
+	})
+	t.Run("is not stopped by another that is frozen while it settles", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		frozen, thaw := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		first := b.relay("a", func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM outbox") // stands for completing the saga: it locks
+			once.Do(func() { close(frozen); <-thaw })
+			return err
+		})
+		go func() {
+			defer close(done)
+			_ = first.Run(ctx) // it may well fail, with its session gone
+		}()
+		b.put(result("1"))
+		<-frozen
+		b.run(b.relay("b", nothing))
+		b.put(result("2"))
+		b.eventually("both announced", func() bool { return b.on(message.EventsStream) == 2 && b.rows() == 0 })
+		close(thaw)
+		cancel()
+		<-done
+	})
+}
