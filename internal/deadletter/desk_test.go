@@ -88,7 +88,8 @@ func (b *bench) happen(id uuid.UUID, events ...saga.Event) saga.Saga {
 
 var (
 	unknownStop = []saga.Event{
-		{Name: saga.SubmitStarted}, {Name: saga.OutcomeUnknown},
+		{Name: saga.SubmitStarted},
+		{Name: saga.OutcomeUnknown},
 		{Name: saga.GaveUp, Code: saga.CodeOutcomeUnknown, Class: saga.ClassOutcomeUnknown, Seen: "x"},
 	}
 	poorStop     = []saga.Event{{Name: saga.SubmitStarted}, {Name: saga.Refused, Code: "11", Class: "insufficient_credit", Seen: "x"}}

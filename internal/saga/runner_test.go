@@ -52,18 +52,14 @@ func (openGate) Observe(context.Context, pressone.Lane, error) (bool, error) { r
 
 func (openGate) Wait(context.Context) error { return nil }
 
-func (b *storeBench) runner(p oneProvider, change ...func(*RunnerConfig)) *Runner {
+func (b *storeBench) runner(p oneProvider) *Runner {
 	policy := testPolicy
 	policy.RetryInitial, policy.SettleDelay, policy.ListLag = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
-	cfg := RunnerConfig{
+	return NewRunner(RunnerConfig{
 		Policy: policy, MaxInFlight: 4, Eager: true, LeaseTTL: time.Minute, Budget: 5 * time.Second,
 		Store: b.store, Lease: b.lease, Provider: p, Gate: openGate{}, Limiter: openGate{},
 		Published: func() {}, Beat: func(context.Context, int) error { return nil }, Log: slog.New(slog.DiscardHandler),
-	}
-	for _, c := range change {
-		c(&cfg)
-	}
-	return NewRunner(cfg)
+	})
 }
 
 func (b *storeBench) run(r *Runner) (stop func()) {
