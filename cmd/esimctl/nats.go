@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"esimflow/internal/app"
 	"esimflow/internal/config"
 )
 
@@ -20,20 +21,9 @@ func (c *cli) withNATS(ctx context.Context, f func(ctx context.Context, cfg conf
 	if err != nil {
 		return usagef("%w", err)
 	}
-	options := []nats.Option{
-		nats.Name("esimctl"), nats.Timeout(natsTimeout),
+	options := append(app.NATSSecurity(cfg), nats.Name("esimctl"), nats.Timeout(natsTimeout),
 		// A denied permission is reported here, and as a time-out there.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.say("esimctl: NATS: %v", err) }),
-	}
-	if cfg.NATSCreds != "" {
-		options = append(options, nats.UserCredentials(cfg.NATSCreds))
-	}
-	if cfg.NATSCA != "" {
-		options = append(options, nats.RootCAs(cfg.NATSCA))
-	}
-	if cfg.NATSCert != "" {
-		options = append(options, nats.ClientCert(cfg.NATSCert, cfg.NATSKey))
-	}
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.say("esimctl: NATS: %v", err) }))
 	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
 	if err != nil {
 		return fmt.Errorf("NATS does not answer at %s: %w\nIs it running there? Set NATS_URL", cfg.NATSURL, err)

@@ -41,12 +41,21 @@ func openPool(ctx context.Context, cfg config.Config, name string, size int32) (
 
 // connectNATS connects, or keeps trying to: NATS may come later.
 func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, error) {
-	options := []nats.Option{
-		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),
+	options := append(NATSSecurity(cfg),
+		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("nats", "err", err) //nolint:sloglint // a callback without a context
-		}),
+		}))
+	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
+	if err != nil {
+		return nil, fmt.Errorf("app: NATS: %w", err)
 	}
+	return nc, nil
+}
+
+// NATSSecurity is what the configuration says about credentials and certificates.
+func NATSSecurity(cfg config.Config) []nats.Option {
+	var options []nats.Option
 	if cfg.NATSCreds != "" {
 		options = append(options, nats.UserCredentials(cfg.NATSCreds))
 	}
@@ -56,11 +65,7 @@ func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, 
 	if cfg.NATSCert != "" {
 		options = append(options, nats.ClientCert(cfg.NATSCert, cfg.NATSKey))
 	}
-	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
-	if err != nil {
-		return nil, fmt.Errorf("app: NATS: %w", err)
-	}
-	return nc, nil
+	return options
 }
 
 // awaitSchema waits until the database has the schema that this program needs. A newer

@@ -5,18 +5,15 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"esimflow/internal/deadletter"
-	"esimflow/internal/message"
 	"esimflow/internal/saga"
 )
 
@@ -32,40 +29,6 @@ type APIConfig struct {
 type Problem struct {
 	Kind  string `json:"kind"` // usage, unauthorized, not_found, refused, failed
 	Error string `json:"error"`
-}
-
-// Action is the body of everything that changes a saga.
-//
-// DeadLetter is the stop that the actor has seen; without one, it is the last one, as long
-// as the saga has stopped only once.
-type Action struct {
-	deadletter.By
-	DeadLetter uuid.UUID `json:"dead_letter_id,omitzero"`
-	OrderID    int64     `json:"order_id,omitempty"` // adopt
-}
-
-// ReplayRequest is the body of a replay.
-type ReplayRequest struct {
-	deadletter.Filter
-	deadletter.By
-	DryRun bool `json:"dry_run,omitempty"`
-}
-
-// SagaView is one saga with its timeline.
-type SagaView struct {
-	saga.Summary
-	Price  string   `json:"price,omitempty"` // with currency
-	Order  string   `json:"order,omitempty"` // PressOne's code
-	ICCIDs []string `json:"iccids,omitempty"`
-	// DeadLetter is the open letter of a saga that has stopped.
-	DeadLetter *uuid.UUID   `json:"dead_letter_id,omitempty"`
-	Timeline   []saga.Entry `json:"timeline"`
-}
-
-// Moved is the answer to an action.
-type Moved struct {
-	ID    uuid.UUID  `json:"id"`
-	State saga.State `json:"state"`
 }
 
 type api struct{ APIConfig }
@@ -187,156 +150,6 @@ func checkBy(by deadletter.By) error {
 		return usageError("actor and reason are required: they are recorded")
 	}
 	return nil
-}
-
-func (a api) act(do func(context.Context, uuid.UUID, Action) (saga.State, error)) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var in Action
-		if err := decode(r, &in); err != nil {
-			return nil, err
-		}
-		if err := checkBy(in.By); err != nil {
-			return nil, err
-		}
-		s, err := a.find(r.Context(), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		if in.DeadLetter == uuid.Nil && s.Ends == 1 {
-			in.DeadLetter = saga.Saga{ID: s.ID, Ends: s.Ends}.DeadLetter()
-		}
-		state, err := do(r.Context(), s.ID, in)
-		return Moved{ID: s.ID, State: state}, err
-	}
-}
-
-// find takes a saga's id, or a request id if only one saga has it.
-func (a api) find(ctx context.Context, id string) (saga.Summary, error) {
-	f := saga.ListFilter{RequestID: id, Limit: 2}
-	if parsed, err := uuid.Parse(id); err == nil {
-		f = saga.ListFilter{ID: &parsed, Limit: 1}
-	}
-	all, err := a.Store.List(ctx, f)
-	switch {
-	case err != nil:
-		return saga.Summary{}, err
-	case len(all) == 0:
-		return saga.Summary{}, notFoundError(fmt.Sprintf("there is no saga with id or request id %q", id))
-	case len(all) > 1:
-		return saga.Summary{}, usageError(fmt.Sprintf("an order and a top-up have request id %q: give the saga's id", id))
-	}
-	return all[0], nil
-}
-
-func (a api) sagas(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	f := saga.ListFilter{
-		Kind: message.Kind(q.Get("kind")), State: saga.State(q.Get("state")),
-		RequestID: q.Get("request_id"), ICCID: q.Get("iccid"),
-	}
-	var err error
-	if f.Limit, err = limit(q.Get("limit")); err != nil {
-		return nil, err
-	}
-	if n := q.Get("order_id"); n != "" {
-		if f.OrderID, err = strconv.ParseInt(n, 10, 64); err != nil {
-			return nil, usageError("order_id has to be a number")
-		}
-	}
-	return a.Store.List(r.Context(), f)
-}
-
-func (a api) saga(r *http.Request) (any, error) {
-	s, err := a.find(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	whole, err := a.Store.Get(r.Context(), s.ID)
-	if err != nil {
-		return nil, err
-	}
-	v := SagaView{Summary: s}
-	if whole.State == saga.DeadLettered {
-		id := whole.DeadLetter()
-		v.DeadLetter = &id
-	}
-	if p := whole.Purchase; p != nil {
-		v.Order = p.Order.Code
-		v.Price = fmt.Sprintf("%s %s", p.Order.Price, p.Order.Currency)
-		for _, sim := range p.Order.Sims {
-			v.ICCIDs = append(v.ICCIDs, sim.ICCID)
-		}
-	}
-	v.Timeline, err = a.Store.Timeline(r.Context(), s.ID)
-	return v, err
-}
-
-func (a api) letters(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	f := deadletter.Filter{
-		Kind: message.Kind(q.Get("kind")), Code: q.Get("code"), Class: q.Get("class"),
-		Package: q.Get("package"), ICCID: q.Get("iccid"),
-	}
-	n, err := limit(q.Get("limit"))
-	if err != nil {
-		return nil, err
-	}
-	if older := q.Get("older"); older != "" {
-		if f.Older, err = time.ParseDuration(older); err != nil {
-			return nil, usageError("older has to be a duration, like 1h30m")
-		}
-	}
-	status := q.Get("status")
-	switch status {
-	case "any":
-		status = ""
-	case "":
-		status = "open"
-	}
-	return a.Desk.List(r.Context(), f, status, n)
-}
-
-func (a api) letter(r *http.Request) (any, error) {
-	id, err := uuid.Parse(r.PathValue("id"))
-	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
-	}
-	return a.Desk.Get(r.Context(), id)
-}
-
-func (a api) replay(r *http.Request) (any, error) {
-	var in ReplayRequest
-	if err := decode(r, &in); err != nil {
-		return nil, err
-	}
-	if !in.DryRun {
-		if err := checkBy(in.By); err != nil {
-			return nil, err
-		}
-	}
-	results, err := a.Desk.Replay(r.Context(), in.Filter, in.By, in.DryRun)
-	if err == nil && len(in.IDs) > 0 && len(results) == 0 {
-		return nil, deadletter.ErrNotFound
-	}
-	return results, err
-}
-
-func (a api) discard(r *http.Request) (any, error) {
-	var in Action
-	if err := decode(r, &in); err != nil {
-		return nil, err
-	}
-	if err := checkBy(in.By); err != nil {
-		return nil, err
-	}
-	id, err := uuid.Parse(r.PathValue("id"))
-	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
-	}
-	return struct {
-		ID     uuid.UUID `json:"id"`
-		Status string    `json:"status"`
-	}{id, "discarded"}, a.Desk.Discard(r.Context(), id, in.By)
 }
 
 // limit reads how many rows are wanted.
