@@ -218,11 +218,12 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
 		kept = "removed at the end"
 	}
 	_, _ = fmt.Fprintf(d.talk, `
-  worker API   %s      (esimctl saga list, dlq list, … talk to it)
+  worker API   %s      (esimctl saga list, dlq list, …)
   metrics      %s
   NATS         %s
   Postgres     %s
-  PressOne     %s   (the simulator; its books: %s/ledger)
+  PressOne     %s (the simulator)
+  its books    %s/ledger
   data         %s (%s; the log is log.txt)
 
 `, d.apiURL, d.metrics, natsURL, database, d.sim.URL(), d.sim.AdminURL(), d.dir, kept)

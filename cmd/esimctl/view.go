@@ -142,6 +142,21 @@ func (v *view) tell() {
 	}
 }
 
+// letterCounts lists the codes of dead letters, with how many where there are several.
+func letterCounts(byEnd map[string]int) string {
+	var all []string
+	for _, code := range slices.Sorted(maps.Keys(byEnd)) {
+		switch n := byEnd[code]; {
+		case code == wantCompleted || code == wantDuplicate:
+		case n == 1:
+			all = append(all, code)
+		default:
+			all = append(all, fmt.Sprintf("%s ×%d", code, n))
+		}
+	}
+	return strings.Join(all, " · ")
+}
+
 // summarize prints how the traffic ended. The error says what did not end as it should.
 func (t *traffic) summarize(out io.Writer) error {
 	var wrong []string
@@ -158,11 +173,11 @@ func (t *traffic) summarize(out io.Writer) error {
 		}
 	}
 	sold := t.sim.SoldCount()
-	_, _ = fmt.Fprintf(out, "%d requests in %.1f s:", len(t.samples), time.Since(t.started).Seconds())
-	for _, end := range slices.Sorted(maps.Keys(byEnd)) {
-		_, _ = fmt.Fprintf(out, "  %s %d", end, byEnd[end])
-	}
-	_, _ = fmt.Fprintf(out, "\nledger: PressOne sold %d orders, %d were needed\n", sold, needed)
+	_, _ = fmt.Fprintf(out, "%d requests in %.1f s: %d completed, %d duplicate, %d dead letters\n", len(t.samples),
+		time.Since(t.started).Seconds(), byEnd[wantCompleted], byEnd[wantDuplicate],
+		len(t.samples)-byEnd[wantCompleted]-byEnd[wantDuplicate])
+	_, _ = fmt.Fprintf(out, "dead letters: %s\n", letterCounts(byEnd))
+	_, _ = fmt.Fprintf(out, "ledger: PressOne sold %d orders, %d were needed\n", sold, needed)
 	if doubles := t.sim.Ledger().Doubles(); len(doubles) > 0 {
 		wrong = append(wrong, fmt.Sprintf("bought twice: %v", doubles))
 	}

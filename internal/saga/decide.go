@@ -76,7 +76,10 @@ func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, 
 	}
 	d.Entry = Entry{
 		Version: next.Version, Event: e.Name, From: s.State, To: to, Attempt: next.Attempts,
-		Code: e.Code, Seen: e.Seen, DueAt: next.DueAt, Actor: e.Actor, Reason: e.Reason,
+		Code: e.Code, Seen: e.Seen, Actor: e.Actor, Reason: e.Reason,
+	}
+	if next.DueAt.After(now) {
+		d.Entry.DueAt = next.DueAt // it waits
 	}
 	return d, p.announce(&d, e, now)
 }
