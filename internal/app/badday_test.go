@@ -96,7 +96,7 @@ func TestPublishersStandBy(t *testing.T) {
 	_ = first.Wait()
 	start := time.Now()
 	b.completed(b.orders("third", 2)...)
-	require.Less(t, time.Since(start), 8*time.Second)
+	require.Less(t, time.Since(start), 15*time.Second, "a few seconds, on a busy machine")
 	require.Len(t, b.events(), 6, "each result once")
 }
 
