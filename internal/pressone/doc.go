@@ -18,7 +18,7 @@
 //   - A list is complete or it is an error. Absence may be concluded from a list, so a truncated one is worse than none.
 //   - Prices are kept exactly, as text.
 //   - Activation codes, tokens and the client secret are in no error, log value or metric. They are in [Receipt.Raw],
-//     [Error.Raw] and the JSON of [Sim], which are to be stored encrypted.
+//     [Error.Raw] and the JSON of [Sim], which are secrets wherever they are kept.
 //
 // # When things fail
 //
@@ -27,5 +27,6 @@
 // lease on refreshing the token runs out by itself.
 //
 // PressOne's contract was read in part only; where it is silent the decoders are lenient (numbers as strings, objects as
-// arrays) about everything except what money hangs on: an order id is a positive integer, an ICCID is digits.
+// arrays) about everything except what money hangs on: an order id is a positive integer, an ICCID is digits. PressOne's
+// voice-only API is left out: too little of it is documented to build it honestly.
 package pressone

@@ -32,6 +32,8 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 		return Event{}, err
 	case err != nil:
 		return r.Policy.Unclear(r.Lease.Now(), s, failure(err)), nil
+	case e.Name == "" && s.Kind == message.Topup:
+		return r.Policy.Absent(s, "no order with our reference, and no top-up that could be ours"), nil
 	case e.Name == "":
 		return r.Policy.Absent(s, "no order with our reference"), nil
 	}
