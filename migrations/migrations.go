@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -81,11 +82,11 @@ func Current(ctx context.Context, db interface {
 }
 
 func withProvider(ctx context.Context, url string, f func(*goose.Provider) error) (err error) {
-	cfg, err := pgx.ParseConfig(url)
+	cfg, err := pgxpool.ParseConfig(url) // understands pool_max_conns, which is for the worker
 	if err != nil {
-		return fmt.Errorf("migrations: DATABASE_URL: %w", err)
+		return errors.New("migrations: DATABASE_URL cannot be read") // the error quotes it
 	}
-	db := stdlib.OpenDB(*cfg)
+	db := stdlib.OpenDB(*cfg.ConnConfig)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	p, err := newProvider(db)
 	if err != nil {
