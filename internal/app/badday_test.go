@@ -201,6 +201,37 @@ func first(got map[string]any) map[string]any {
 	return object
 }
 
+// A burst above the account's rate limit waits behind the gate; that costs no attempt.
+func TestBurstAboveTheRateLimit(t *testing.T) {
+	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{
+		Limits: map[pressonesim.Endpoint]pressonesim.Limit{pressonesim.Orders: {Requests: 10, Window: time.Second}},
+	}})
+	b.env["RETRY_MAX_ATTEMPTS"] = "2"
+	b.worker()
+	b.publisher()
+	b.completed(b.orders("burst", 30)...)
+	require.Equal(t, 30, b.sim.SoldCount())
+}
+
+// A 200 that says little is completed by what PressOne shows later.
+func TestAnAnswerThatSaysLittle(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	b.sim.Inject(pressonesim.Fault{
+		Endpoint: pressonesim.Orders, When: pressonesim.After, Action: pressonesim.Status, Status: 200, Times: 1,
+		Body: `{"data":{"id":"9666"}}`, ContentType: "application/json",
+	})
+	b.worker()
+	b.publisher()
+	b.publish(message.Order, `{"request_id":"little","package_id":"kallur-digital-7days-1gb","quantity":2}`)
+	got, _ := b.result("little", 1).Data["order"].(map[string]any)
+	require.Equal(t, "kallur-digital-7days-1gb", got["package_id"])
+	require.InDelta(t, 2, got["quantity"], 0)
+	require.InDelta(t, 9.5, got["price"], 0)
+	require.Equal(t, "USD", got["currency"])
+	require.NotNil(t, got["created_at"])
+	require.Regexp(t, `-009666$`, got["code"])
+}
+
 func TestOperatorsAreRefused(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	w := b.worker()

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -33,7 +34,7 @@ func (d *Decision) completed(now time.Time) error {
 	data := message.CompletedData{
 		SagaID: s.ID.String(), Kind: s.Kind, RequestID: s.RequestID, ICCID: s.ICCID,
 		Order: message.OrderData{
-			ID: order.ID, Code: order.Code, PackageID: order.PackageID, Quantity: order.Quantity,
+			ID: order.ID, Code: order.Code, PackageID: cmp.Or(order.PackageID, s.PackageID), Quantity: cmp.Or(order.Quantity, s.Quantity),
 			Price: json.Number(order.Price), Currency: order.Currency,
 		},
 		Attempts: s.Attempts, RequestedAt: s.RequestedAt.UTC(), CompletedAt: now.UTC(), Metadata: s.Source.Metadata,

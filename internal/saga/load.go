@@ -142,17 +142,16 @@ func (st *Store) Busy(ctx context.Context, s Saga) (until time.Time, busy bool, 
 
 // The condition is that of the index saga_topup_unresolved.
 const rivalsSQL = `
-SELECT EXISTS (
-    SELECT FROM saga
-    WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
-      AND package_id = $1 AND id <> $2 AND intent_deadline > $3
-)`
+SELECT COALESCE(bool_or(state = 'submitting'), false), COALESCE(bool_or(state <> 'submitting'), false)
+FROM saga
+WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
+  AND package_id = $1 AND id <> $2 AND intent_deadline > $3 AND intent_at < $4`
 
-// Rivals reports whether another top-up of the same package was submitted since and is in
-// flight or unresolved, dead-lettered and discarded ones included: then an order that
-// names no ICCID could be either's.
-func (st *Store) Rivals(ctx context.Context, s Saga, since time.Time) (bool, error) {
-	var yes bool
-	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since).Scan(&yes)
-	return yes, translate("rivals", err)
+// Rivals tells of other top-ups of the same package that were submitted in that time and
+// are in flight or unresolved, dead-lettered and discarded ones included: an order that
+// names no ICCID could be theirs.
+func (st *Store) Rivals(ctx context.Context, s Saga, since, until time.Time) (Rivals, error) {
+	var v Rivals
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until).Scan(&v.InFlight, &v.Unresolved)
+	return v, translate("rivals", err)
 }

@@ -32,6 +32,8 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 		return Event{}, err
 	case err != nil:
 		return r.Policy.Unclear(r.Lease.Now(), s, failure(err)), nil
+	case e.Name == LookupFailed:
+		return r.Policy.Unclear(r.Lease.Now(), s, e), nil
 	case e.Name == "" && s.Kind == message.Topup:
 		return r.Policy.Absent(s, "no order with our reference, and no top-up that could be ours"), nil
 	case e.Name == "":
@@ -53,12 +55,12 @@ func (r *Runner) lookUpReference(ctx context.Context, s Saga) (Event, error) {
 // there.
 func (r *Runner) lookUpTopup(ctx context.Context, s Saga) (Event, error) {
 	l := listings{}
-	l.from, l.to = window(s, r.Lease.Now())
+	l.from, l.to = r.Policy.window(s)
 	var err error
 	if l.byICCID, l.owned, err = r.orders(ctx, s, pressone.OrderFilter{ICCID: s.ICCID}); err != nil {
 		return Event{}, err
 	}
-	for _, f := range []pressone.OrderFilter{{Description: s.ICCID}, {CreatedFrom: l.from, CreatedTo: l.to}} {
+	for _, f := range []pressone.OrderFilter{{Description: s.ICCID}, {CreatedFrom: l.from.Add(-anyZone), CreatedTo: l.to.Add(anyZone)}} {
 		orders, owned, err := r.orders(ctx, s, f)
 		if err != nil {
 			return Event{}, err
@@ -66,7 +68,7 @@ func (r *Runner) lookUpTopup(ctx context.Context, s Saga) (Event, error) {
 		l.others = append(l.others, orders...)
 		maps.Copy(l.owned, owned)
 	}
-	if l.rivals, err = r.Store.Rivals(ctx, s, l.from.Add(-clockSlack-r.Policy.SettleDelay)); err != nil {
+	if l.rivals, err = r.Store.Rivals(ctx, s, l.from.Add(-clockSlack-r.Policy.SettleDelay), l.to.Add(clockSlack)); err != nil {
 		return Event{}, err
 	}
 	return matchTopup(s, l), nil
@@ -87,9 +89,10 @@ func (r *Runner) orders(ctx context.Context, s Saga, f pressone.OrderFilter) ([]
 	return all, owned, err
 }
 
-// window is when an order of s may have been made, by PressOne's clock.
-func window(s Saga, now time.Time) (from, to time.Time) {
-	return s.CreatedAt.Add(-clockSlack), now.Add(clockSlack)
+// window is when an order of s may have been made, by PressOne's clock: not before the
+// saga was accepted, and not after its last submission had settled.
+func (p Policy) window(s Saga) (from, to time.Time) {
+	return s.CreatedAt.Add(-clockSlack), s.IntentDeadline.Add(p.SettleDelay + clockSlack)
 }
 
 func isProvider(err error) bool {

@@ -59,7 +59,13 @@ type listings struct {
 	others   []pressone.Order // what it lists otherwise
 	owned    map[int64]bool   // by other sagas
 	from, to time.Time        // when ours can have been made
-	rivals   bool             // a nameless order could be another saga's
+	rivals   Rivals           // whose a nameless order could be
+}
+
+// Rivals is other top-ups of the same package whose order could be nameless too.
+type Rivals struct {
+	InFlight   bool // some are being submitted right now: they will own theirs in a moment
+	Unresolved bool // of some it is not known whether they were bought
 }
 
 // matchTopup finds a top-up of ours whose description PressOne has replaced: by type,
@@ -69,14 +75,18 @@ type listings struct {
 func matchTopup(s Saga, l listings) Event {
 	filters := filtersICCID(s, l.byICCID)
 	seen := map[int64]bool{}
-	var ours, nameless []pressone.Order
+	var ours, nameless, elsewhen []pressone.Order
 	for i, o := range slices.Concat(l.byICCID, l.others) {
-		if seen[o.ID] || l.owned[o.ID] || !plausible(s, o, l.from, l.to) {
+		if seen[o.ID] || l.owned[o.ID] || !plausible(s, o) {
 			continue
 		}
 		seen[o.ID] = true
 		names := namedICCIDs(o)
 		switch {
+		case !within(o, l.from, l.to):
+			if within(o, l.from.Add(-anyZone), l.to.Add(anyZone)) && (len(names) == 0 || slices.Contains(names, s.ICCID)) {
+				elsewhen = append(elsewhen, o)
+			}
 		case slices.Contains(names, s.ICCID), len(names) == 0 && filters && i < len(l.byICCID):
 			ours = append(ours, o)
 		case len(names) == 0:
@@ -88,12 +98,26 @@ func matchTopup(s Saga, l listings) Event {
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
 	case len(ours) > 1:
 		return ambiguous(len(ours), "of this eSIM")
-	case len(nameless) == 1 && !l.rivals && !nameless[0].CreatedAt.IsZero():
+	case len(nameless) == 1 && l.rivals == Rivals{} && !nameless[0].CreatedAt.IsZero():
 		return found(nameless[0], "the only top-up without an owner in the right package and time")
+	case len(nameless) > 0 && l.rivals.InFlight:
+		return Event{Name: LookupFailed, Seen: fmt.Sprintf("%d orders name no eSIM, and other top-ups are in flight: look again", len(nameless))}
 	case len(nameless) > 0:
 		return ambiguous(len(nameless), "that name no eSIM")
+	case len(elsewhen) > 0:
+		return ambiguous(len(elsewhen), "of a time that only another zone explains")
 	}
 	return Event{}
+}
+
+// anyZone is how far PressOne's times may be off, beside the clocks: it gives none with
+// its zone. We take them for UTC; where that would let an order that could be ours pass
+// for absent, nobody guesses.
+const anyZone = 14 * time.Hour
+
+// within reports whether o was made in that time, or cannot be told.
+func within(o pressone.Order, from, to time.Time) bool {
+	return o.CreatedAt.IsZero() || !o.CreatedAt.Before(from) && !o.CreatedAt.After(to)
 }
 
 // filtersICCID reports whether PressOne's filter is seen to work: of what it lists for our
@@ -110,12 +134,10 @@ func filtersICCID(s Saga, byICCID []pressone.Order) bool {
 	return ours
 }
 
-// plausible reports whether o could be the order of s, whatever eSIM it is for.
-func plausible(s Saga, o pressone.Order, from, to time.Time) bool {
+// plausible reports whether o could be the order of s, whatever eSIM it is for and
+// whenever it was made.
+func plausible(s Saga, o pressone.Order) bool {
 	if o.Status == statusFailed || o.PackageID != s.PackageID || o.Type != "" && o.Type != "topup" {
-		return false
-	}
-	if !o.CreatedAt.IsZero() && (o.CreatedAt.Before(from) || o.CreatedAt.After(to)) {
 		return false
 	}
 	// A description like one of our references, but not ours, is another saga's.

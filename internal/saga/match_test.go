@@ -101,16 +101,24 @@ func TestMatchTopup(t *testing.T) {
 		{"failed", nil, []pressone.Order{listed(1, "-", "failed", ourICCID)}, false, ""},
 		{"another package", nil, []pressone.Order{other(func(o *pressone.Order) { o.PackageID = "q" })}, false, ""},
 		{"no top-up", nil, []pressone.Order{other(func(o *pressone.Order) { o.Type = "sim" })}, false, ""},
-		{"too early", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-time.Second) })}, false, ""},
-		{"too late", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = to.Add(time.Second) })}, false, ""},
+		{"another zone, naming ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-time.Hour) })}, false, GaveUp},
+		{"another zone, nameless", nil, []pressone.Order{other(func(o *pressone.Order) { o.Description, o.CreatedAt = nil, to.Add(5*time.Hour) })}, false, GaveUp},
+		{"another zone, another's ICCID", nil, []pressone.Order{listed(1, "Topup ("+otherICCID+")", "completed")}, false, ""},
+		{"another zone, beside ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.ID, o.CreatedAt = 9, from.Add(-time.Hour) }), listed(1, "-", "completed", ourICCID)}, false, Found},
+		{"too early", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-anyZone - time.Second) })}, false, ""},
+		{"too late", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = to.Add(anyZone + time.Second) })}, false, ""},
 		{"an unreadable time", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = time.Time{} })}, false, Found},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, tt.rivals})
+			e := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, Rivals{Unresolved: tt.rivals}})
 			require.Equal(t, tt.want, e.Name, e.Seen)
 			if e.Name == GaveUp {
 				require.Equal(t, CodeOutcomeUnknown, e.Code)
+			}
+			if tt.rivals && e.Name == GaveUp {
+				again := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, Rivals{InFlight: true}})
+				require.Equal(t, LookupFailed, again.Name, "while rivals are in flight it looks again")
 			}
 		})
 	}

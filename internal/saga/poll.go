@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,13 +103,14 @@ func (p *Purchase) merged(o pressone.Order) *Purchase {
 			p.Order.Sims = append(p.Order.Sims, sim)
 		}
 	}
-	if p.Order.Price == "" {
-		p.Order.Price, p.Order.Currency = o.Price, o.Currency
+	p.Order = pressone.Order{
+		ID: p.Order.ID, Sims: p.Order.Sims, Status: o.Status,
+		Code: cmp.Or(p.Order.Code, o.Code), PackageID: cmp.Or(p.Order.PackageID, o.PackageID),
+		Quantity: cmp.Or(p.Order.Quantity, o.Quantity), Type: cmp.Or(p.Order.Type, o.Type),
+		Description: cmp.Or(p.Order.Description, o.Description), Price: cmp.Or(p.Order.Price, o.Price),
+		NetPrice: cmp.Or(p.Order.NetPrice, o.NetPrice), Currency: cmp.Or(p.Order.Currency, o.Currency),
+		CreatedAt: cmp.Or(p.Order.CreatedAt, o.CreatedAt),
 	}
-	if p.Order.Code == "" {
-		p.Order.Code = o.Code
-	}
-	p.Order.Status = o.Status
 	return p
 }
 

@@ -131,8 +131,9 @@ func failure(err error) Event {
 	e := Event{
 		Code: p.DeadLetterCode(), Class: p.Class(), RetryAfter: p.RetryAfter,
 		Slow: p.Maintenance, Ended: p.Answered,
-		// What concerns the account, or was never sent, is not this request's fault.
-		Free: p.Account || p.NotSent,
+		// What concerns the account, its rate limit included, or was never sent, is not this
+		// request's fault.
+		Free: p.Account || p.Limited || p.NotSent,
 	}
 	if len(p.Raw) > 0 {
 		e.Answer = &Answer{Status: p.Status, Body: p.Raw}
