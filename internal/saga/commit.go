@@ -80,43 +80,48 @@ func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (S
 	if err := r.Store.KeepAnswer(ctx, d.After.ID, d.After.Attempts, *d.Answer); err != nil {
 		return Saga{}, err
 	}
-	now, err := r.Store.Get(ctx, d.After.ID)
-	if err != nil {
-		return Saga{}, err
-	}
 	if d.Entry.Event != Submitted {
 		return Saga{}, ErrConflict
 	}
-	if now.State != Unknown || now.Attempts != d.After.Attempts {
-		r.Log.ErrorContext(ctx, "PressOne's answer came after its saga had moved on: it is kept, and somebody should look",
-			"saga_id", now.ID, "state", now.State, "order_id", d.After.OrderID, "known_order_id", now.OrderID)
-		return Saga{}, ErrConflict
-	}
-	return r.apply(ctx, now, Event{
-		Name: Found, Purchase: d.After.Purchase,
-		Seen: "the late answer to the submission: " + d.Entry.Seen,
-	})
-}
-
-// disown is for an order that another saga owns: no order is adopted twice. That PressOne
-// has answered with one is no evidence that nothing was bought, so an operator decides;
-// in one commit, lest a look-up that finds nothing gets in between.
-func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
-	seen := fmt.Sprintf("order %d, which another saga owns", e.Purchase.Order.ID)
-	now := r.Lease.Now()
-	var decisions []Decision
-	if s.State == Submitting {
-		d, err := r.Policy.Decide(s, Event{Name: OutcomeUnknown, Answer: e.Answer, Seen: seen}, now, 0)
+	for {
+		now, err := r.Store.Get(ctx, d.After.ID)
 		if err != nil {
 			return Saga{}, err
 		}
-		decisions, s = append(decisions, d), d.After
+		if now.State != Unknown || now.Attempts != d.After.Attempts {
+			r.Log.ErrorContext(ctx, "PressOne's answer came after its saga had moved on: it is kept, and somebody should look",
+				"saga_id", now.ID, "state", now.State, "order_id", d.After.OrderID, "known_order_id", now.OrderID)
+			return Saga{}, ErrConflict
+		}
+		next, err := r.apply(ctx, now, Event{
+			Name: Found, Purchase: d.After.Purchase,
+			Seen: "the late answer to the submission: " + d.Entry.Seen,
+		})
+		if !errors.Is(err, ErrConflict) {
+			return next, err
+		}
 	}
-	d, err := r.Policy.Decide(s, unresolved(seen), now, 0)
+}
+
+// disown is for an order that another saga owns: no order is adopted twice. One that was
+// found has got its owner a moment ago: look again. That PressOne has answered with one is
+// no evidence that nothing was bought, so an operator decides; in one commit, lest a
+// look-up that finds nothing gets in between.
+func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
+	seen := fmt.Sprintf("order %d, which another saga owns", e.Purchase.Order.ID)
+	now := r.Lease.Now()
+	if s.State == Unknown {
+		return r.apply(ctx, s, r.Policy.Unclear(now, s, Event{Seen: seen}))
+	}
+	first, err := r.Policy.Decide(s, Event{Name: OutcomeUnknown, Answer: e.Answer, Seen: seen}, now, 0)
 	if err != nil {
 		return Saga{}, err
 	}
-	return r.commit(ctx, append(decisions, d)...)
+	second, err := r.Policy.Decide(first.After, unresolved(seen), now, 0)
+	if err != nil {
+		return Saga{}, err
+	}
+	return r.commit(ctx, first, second)
 }
 
 // isData reports an error that is due to what is written (SQLSTATE classes 22 and 23),

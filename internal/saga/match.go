@@ -22,8 +22,8 @@ func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event
 	var best, taken, altered *pressone.Order
 	for i, o := range orders {
 		switch {
-		case !o.Described(s.Reference):
-			if o.Description != nil && strings.Contains(strings.ToLower(*o.Description), s.Reference) {
+		case !bears(o, s.Reference):
+			if o.Status != statusFailed && o.Description != nil && strings.Contains(strings.ToLower(*o.Description), s.Reference) {
 				altered = &orders[i]
 			}
 		case owned[o.ID]:
@@ -51,6 +51,12 @@ func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event
 		return Event{Name: FoundFailed, Seen: "PressOne's record says that the order failed"}
 	}
 	return Event{}
+}
+
+// bears reports whether the whole of an order's description is this reference, in any
+// case and with any space around it.
+func bears(o pressone.Order, reference string) bool {
+	return o.Description != nil && strings.EqualFold(strings.TrimSpace(*o.Description), reference)
 }
 
 // listings is what is known when a top-up is looked for.
@@ -84,10 +90,11 @@ func matchTopup(s Saga, l listings) Event {
 		names := namedICCIDs(o)
 		switch {
 		case !within(o, l.from, l.to):
-			if within(o, l.from.Add(-anyZone), l.to.Add(anyZone)) && (len(names) == 0 || slices.Contains(names, s.ICCID)) {
+			near := o.CreatedAt.IsZero() || within(o, l.from.Add(-anyZone), l.to.Add(anyZone))
+			if near && (len(names) == 0 || s.namedBy(names)) {
 				elsewhen = append(elsewhen, o)
 			}
-		case slices.Contains(names, s.ICCID), len(names) == 0 && filters && i < len(l.byICCID):
+		case s.namedBy(names), len(names) == 0 && filters && i < len(l.byICCID):
 			ours = append(ours, o)
 		case len(names) == 0:
 			nameless = append(nameless, o)
@@ -98,14 +105,14 @@ func matchTopup(s Saga, l listings) Event {
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
 	case len(ours) > 1:
 		return ambiguous(len(ours), "of this eSIM")
-	case len(nameless) == 1 && l.rivals == Rivals{} && !nameless[0].CreatedAt.IsZero():
+	case len(nameless) == 1 && l.rivals == Rivals{}:
 		return found(nameless[0], "the only top-up without an owner in the right package and time")
 	case len(nameless) > 0 && l.rivals.InFlight:
 		return Event{Name: LookupFailed, Seen: fmt.Sprintf("%d orders name no eSIM, and other top-ups are in flight: look again", len(nameless))}
 	case len(nameless) > 0:
 		return ambiguous(len(nameless), "that name no eSIM")
 	case len(elsewhen) > 0:
-		return ambiguous(len(elsewhen), "of a time that only another zone explains")
+		return ambiguous(len(elsewhen), "of no time, or one that only another zone explains,")
 	}
 	return Event{}
 }
@@ -115,9 +122,9 @@ func matchTopup(s Saga, l listings) Event {
 // for absent, nobody guesses.
 const anyZone = 14 * time.Hour
 
-// within reports whether o was made in that time, or cannot be told.
+// within reports whether o was made in that time.
 func within(o pressone.Order, from, to time.Time) bool {
-	return o.CreatedAt.IsZero() || !o.CreatedAt.Before(from) && !o.CreatedAt.After(to)
+	return !o.CreatedAt.IsZero() && !o.CreatedAt.Before(from) && !o.CreatedAt.After(to)
 }
 
 // filtersICCID reports whether PressOne's filter is seen to work: of what it lists for our
@@ -126,7 +133,7 @@ func filtersICCID(s Saga, byICCID []pressone.Order) bool {
 	ours := false
 	for _, o := range byICCID {
 		names := namedICCIDs(o)
-		if len(names) > 0 && !slices.Contains(names, s.ICCID) {
+		if len(names) > 0 && !s.namedBy(names) {
 			return false
 		}
 		ours = ours || len(names) > 0
@@ -145,7 +152,7 @@ func plausible(s Saga, o pressone.Order) bool {
 }
 
 func bearsReference(o pressone.Order) bool {
-	return o.Description != nil && referencePattern.MatchString(*o.Description)
+	return o.Description != nil && referencePattern.MatchString(strings.ToLower(strings.TrimSpace(*o.Description)))
 }
 
 // Unlike says why o cannot be what s has bought, or nothing: an operator names orders by
@@ -161,12 +168,21 @@ func (s Saga) Unlike(o pressone.Order) string {
 		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
 	case s.Kind == message.Order && o.Quantity != s.Quantity:
 		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
-	case bearsReference(o) && !o.Described(s.Reference):
+	case bearsReference(o) && !bears(o, s.Reference):
 		return fmt.Sprintf("order %d has another saga's reference", o.ID)
-	case s.Kind == message.Topup && len(names) > 0 && !slices.Contains(names, s.ICCID):
+	case s.Kind == message.Topup && len(names) > 0 && !s.namedBy(names):
 		return fmt.Sprintf("order %d is for another eSIM", o.ID)
 	}
 	return ""
+}
+
+// namedBy reports whether one of these ICCIDs is the saga's. Some systems leave its last
+// digit, the check digit, out.
+func (s Saga) namedBy(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return name == s.ICCID || len(name)+1 == len(s.ICCID) && strings.HasPrefix(s.ICCID, name) ||
+			len(s.ICCID)+1 == len(name) && strings.HasPrefix(name, s.ICCID)
+	})
 }
 
 var iccidRun = regexp.MustCompile(`[0-9]{18,22}`)

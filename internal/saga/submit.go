@@ -44,6 +44,9 @@ func (r *Runner) queue(ctx context.Context, s Saga) error {
 	if until.Before(soon) {
 		until = soon
 	}
+	if late := r.Lease.Now().Add(longestGate); until.After(late) {
+		until = late
+	}
 	return &postponeError{until: until}
 }
 
