@@ -142,16 +142,18 @@ func (st *Store) Busy(ctx context.Context, s Saga) (until time.Time, busy bool, 
 
 // The condition is that of the index saga_topup_unresolved.
 const rivalsSQL = `
-SELECT COALESCE(bool_or(state = 'submitting'), false), COALESCE(bool_or(state <> 'submitting'), false)
+SELECT COALESCE(bool_or(state = 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS in_flight,
+       COALESCE(bool_or(state <> 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS unresolved,
+       COALESCE(bool_or(state = 'submitting'), false) AS busy
 FROM saga
 WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
-  AND package_id = $1 AND id <> $2 AND intent_deadline > $3 AND intent_at < $4`
+  AND package_id = $1 AND id <> $2`
 
-// Rivals tells of other top-ups of the same package that were submitted in that time and
-// are in flight or unresolved, dead-lettered and discarded ones included: an order that
-// names no ICCID could be theirs.
+// Rivals tells of other top-ups of the same package that are in flight or unresolved,
+// dead-lettered and discarded ones included: an order that names no ICCID could be theirs.
+// The time is that in which ours can have been made.
 func (st *Store) Rivals(ctx context.Context, s Saga, since, until time.Time) (Rivals, error) {
 	var v Rivals
-	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until).Scan(&v.InFlight, &v.Unresolved)
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until).Scan(&v.InFlight, &v.Unresolved, &v.Busy)
 	return v, translate("rivals", err)
 }

@@ -70,8 +70,9 @@ type listings struct {
 
 // Rivals is other top-ups of the same package whose order could be nameless too.
 type Rivals struct {
-	InFlight   bool // some are being submitted right now: they will own theirs in a moment
-	Unresolved bool // of some it is not known whether they were bought
+	InFlight   bool // some of the same time are being submitted: they will own theirs in a moment
+	Unresolved bool // of some of the same time it is not known whether they were bought
+	Busy       bool // some are being submitted now
 }
 
 // matchTopup finds a top-up of ours whose description PressOne has replaced: by type,
@@ -81,38 +82,44 @@ type Rivals struct {
 func matchTopup(s Saga, l listings) Event {
 	filters := filtersICCID(s, l.byICCID)
 	seen := map[int64]bool{}
-	var ours, nameless, elsewhen []pressone.Order
+	var ours, nameless, oursElsewhen, namelessElsewhen []pressone.Order
 	for i, o := range slices.Concat(l.byICCID, l.others) {
 		if seen[o.ID] || l.owned[o.ID] || !plausible(s, o) {
 			continue
 		}
 		seen[o.ID] = true
 		names := namedICCIDs(o)
-		switch {
-		case !within(o, l.from, l.to):
-			near := o.CreatedAt.IsZero() || within(o, l.from.Add(-anyZone), l.to.Add(anyZone))
-			if near && (len(names) == 0 || s.namedBy(names)) {
-				elsewhen = append(elsewhen, o)
-			}
-		case s.namedBy(names), len(names) == 0 && filters && i < len(l.byICCID):
+		isOurs := s.namedBy(names) || len(names) == 0 && filters && i < len(l.byICCID)
+		inTime := within(o, l.from, l.to)
+		switch near := o.CreatedAt.IsZero() || within(o, l.from.Add(-anyZone), l.to.Add(anyZone)); {
+		case isOurs && inTime:
 			ours = append(ours, o)
-		case len(names) == 0:
+		case isOurs && near:
+			oursElsewhen = append(oursElsewhen, o)
+		case len(names) == 0 && inTime:
 			nameless = append(nameless, o)
+		case len(names) == 0 && near:
+			namelessElsewhen = append(namelessElsewhen, o)
 		}
 	}
+	const lookAgain = "%d orders name no eSIM, and other top-ups are in flight: look again"
 	switch {
+	case len(ours)+len(oursElsewhen) > 1:
+		return ambiguous(len(ours)+len(oursElsewhen), "of this eSIM")
 	case len(ours) == 1:
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
-	case len(ours) > 1:
-		return ambiguous(len(ours), "of this eSIM")
-	case len(nameless) == 1 && l.rivals == Rivals{}:
+	case len(oursElsewhen) == 1:
+		return ambiguous(1, "of this eSIM, of no time or one that only another zone explains,")
+	case len(nameless) == 1 && !l.rivals.InFlight && !l.rivals.Unresolved:
 		return found(nameless[0], "the only top-up without an owner in the right package and time")
 	case len(nameless) > 0 && l.rivals.InFlight:
-		return Event{Name: LookupFailed, Seen: fmt.Sprintf("%d orders name no eSIM, and other top-ups are in flight: look again", len(nameless))}
+		return Event{Name: LookupFailed, Seen: fmt.Sprintf(lookAgain, len(nameless))}
 	case len(nameless) > 0:
 		return ambiguous(len(nameless), "that name no eSIM")
-	case len(elsewhen) > 0:
-		return ambiguous(len(elsewhen), "of no time, or one that only another zone explains,")
+	case len(namelessElsewhen) > 0 && l.rivals.Busy:
+		return Event{Name: LookupFailed, Seen: fmt.Sprintf(lookAgain, len(namelessElsewhen))}
+	case len(namelessElsewhen) > 0:
+		return ambiguous(len(namelessElsewhen), "that name no eSIM, of no time or one that only another zone explains,")
 	}
 	return Event{}
 }

@@ -108,7 +108,8 @@ func TestMatchTopup(t *testing.T) {
 		{"another zone, naming ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-time.Hour) })}, false, GaveUp},
 		{"another zone, nameless", nil, []pressone.Order{other(func(o *pressone.Order) { o.Description, o.CreatedAt = nil, to.Add(5*time.Hour) })}, false, GaveUp},
 		{"another zone, another's ICCID", nil, []pressone.Order{listed(1, "Topup ("+otherICCID+")", "completed")}, false, ""},
-		{"another zone, beside ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.ID, o.CreatedAt = 9, from.Add(-time.Hour) }), listed(1, "-", "completed", ourICCID)}, false, Found},
+		{"another zone, beside ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.ID, o.CreatedAt = 9, from.Add(-time.Hour) }), listed(1, "-", "completed", ourICCID)}, false, GaveUp},
+		{"another zone and nameless, beside ours", nil, []pressone.Order{other(func(o *pressone.Order) { o.ID, o.Description, o.CreatedAt = 9, nil, from.Add(-time.Hour) }), listed(1, "-", "completed", ourICCID)}, false, Found},
 		{"too early", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = from.Add(-anyZone - time.Second) })}, false, ""},
 		{"too late", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = to.Add(anyZone + time.Second) })}, false, ""},
 		{"an unreadable time", nil, []pressone.Order{other(func(o *pressone.Order) { o.CreatedAt = time.Time{} })}, false, GaveUp},
@@ -120,10 +121,22 @@ func TestMatchTopup(t *testing.T) {
 			if e.Name == GaveUp {
 				require.Equal(t, CodeOutcomeUnknown, e.Code)
 			}
-			if tt.rivals && e.Name == GaveUp {
-				again := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, Rivals{InFlight: true}})
+			if tt.rivals && e.Name == GaveUp { // because of nameless ones
+				again := matchTopup(s, listings{tt.byICCID, tt.others, map[int64]bool{40: true}, from, to, Rivals{InFlight: true, Busy: true}})
 				require.Equal(t, LookupFailed, again.Name, "while rivals are in flight it looks again")
 			}
 		})
 	}
+}
+
+func TestNamelessOrdersOfAnotherTimeUnderLoad(t *testing.T) {
+	s := Saga{Kind: message.Topup, Reference: ourReference, ICCID: ourICCID, PackageID: "p"}
+	later := listed(1, "-", "completed")
+	later.CreatedAt = time.Unix(9000, 0)
+	l := listings{others: []pressone.Order{later}, from: time.Unix(500, 0), to: time.Unix(1500, 0)}
+	require.Equal(t, GaveUp, matchTopup(s, l).Name)
+	l.rivals.Busy = true
+	require.Equal(t, LookupFailed, matchTopup(s, l).Name, "most likely it is theirs")
+	l.owned = map[int64]bool{1: true}
+	require.Empty(t, matchTopup(s, l).Name)
 }

@@ -149,6 +149,16 @@ func TestRunner(t *testing.T) {
 		require.Equal(t, Unknown, s.StoppedIn)
 		require.Equal(t, 1, posts)
 	})
+	t.Run("looks again when the order that was found has got its owner meanwhile", func(t *testing.T) {
+		b := setupStore(t)
+		r := b.runner(oneProvider{})
+		b.apply(b.accept(message.Request{}, true), Event{Name: Submitted, Purchase: bought(80)})
+		s := b.apply(b.accept(message.Request{}, true), Event{Name: OutcomeUnknown})
+		next, err := r.apply(t.Context(), s, found(bought(80).Order, "nameless"))
+		require.NoError(t, err)
+		require.Equal(t, Unknown, next.State)
+		require.Equal(t, LookupFailed, b.events(s.ID)[2])
+	})
 	t.Run("puts an intent that was not sent back when it is stopped", func(t *testing.T) {
 		b := setupStore(t)
 		r := b.runner(oneProvider{})
