@@ -3,12 +3,9 @@ package intake
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -48,13 +45,13 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 			c.Metrics.committed(c.Kind, time.Since(received))
 			return
 		}
-		if isData(err) && len(batch) > 1 {
+		if saga.IsData(err) && len(batch) > 1 {
 			for _, m := range batch {
 				c.commit(ctx, []jetstream.Msg{m})
 			}
 			return
 		}
-		if isData(err) && refused == nil {
+		if saga.IsData(err) && refused == nil {
 			refused = err // this one cannot be stored as a request: bury it
 			continue
 		}
@@ -65,13 +62,6 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
 		pause(ctx, min(2*time.Second, 50*time.Millisecond<<min(failures, 10)))
 	}
-}
-
-// isData reports an error that is due to what is in a message (SQLSTATE classes 22 and
-// 23), and not to Postgres's condition.
-func isData(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }
 
 // store writes what becomes of a batch in one transaction, and starts what can be run at
@@ -228,19 +218,8 @@ func (a *arrival) reject(k message.Kind, code, class, requestID, reason string) 
 	a.result = code
 	a.letter = message.DeadLetter{
 		ID: uuid.NewSHA1(uuid.NameSpaceURL, name).String(), Kind: k, RequestID: requestID,
-		Code: code, Class: class, Reason: oneLine(reason),
+		Code: code, Class: class, Reason: saga.Clean(reason),
 		Purchased: message.PurchasedNo, Replayable: true, Time: a.meta.Timestamp,
 		SourceSubject: a.msg.Subject(), SourceSequence: a.meta.Sequence.Stream, Header: message.SenderHeaders(header), Body: a.msg.Data(),
 	}
-}
-
-// oneLine makes a text of errors fit for a column and a header.
-func oneLine(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\n", "; ")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, s)
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // apply decides and commits.
@@ -40,10 +37,10 @@ func (r *Runner) commit(ctx context.Context, decisions ...Decision) (Saga, error
 			return Saga{}, err
 		case errors.Is(err, ErrICCIDBusy):
 			return Saga{}, &postponeError{until: r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))}
-		case isData(err) && first.Answer != nil:
+		case IsData(err) && first.Answer != nil:
 			// What Postgres refuses for its content it will refuse again.
 			return Saga{}, errors.Join(err, r.Store.KeepAnswer(ctx, first.After.ID, first.After.Attempts, *first.Answer))
-		case first.Entry.Event == SubmitStarted, isData(err), ctx.Err() != nil:
+		case first.Entry.Event == SubmitStarted, IsData(err), ctx.Err() != nil:
 			// Whether an intent is on record is not known, so nothing is sent. The sweep
 			// finds out and hands the saga on.
 			return Saga{}, err
@@ -122,13 +119,6 @@ func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
 		return Saga{}, err
 	}
 	return r.commit(ctx, first, second)
-}
-
-// isData reports an error that is due to what is written (SQLSTATE classes 22 and 23),
-// and not to Postgres's condition.
-func isData(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }
 
 // pause waits for d or for the end of ctx.

@@ -53,7 +53,7 @@ func New(r message.Request, src Source, requestedAt time.Time) Saga {
 // random number in [0, 1), is its only chance. The error is a *TransitionError if e
 // cannot happen to s.
 func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, error) {
-	e.Seen, e.Actor, e.Reason = clean(e.Seen), clean(e.Actor), clean(e.Reason)
+	e.Seen, e.Actor, e.Reason = Clean(e.Seen), Clean(e.Actor), Clean(e.Reason)
 	d := Decision{Before: s, After: s, Answer: e.Answer}
 	to, err := p.move(&d, e, now, roll)
 	if err != nil {
@@ -230,18 +230,18 @@ func (p Policy) operate(d *Decision, e Event, now time.Time) (State, error) {
 	return Discarded, nil
 }
 
-// clean makes text from outside fit for a column and a header: one line of valid UTF-8.
+// Clean makes text from outside fit for a column and a header: one line of valid UTF-8.
 // Postgres refuses NUL, and what happened must be written.
-func clean(s string) string {
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n', r == '\t':
+		case r == '\t':
 			return ' '
 		case !unicode.IsPrint(r):
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(s, "?"))
+	}, strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\n", "; "))
 }
 
 // RefusedError says why an operator's action is refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -215,4 +216,11 @@ func translate(what string, err error) error {
 		}
 	}
 	return fmt.Errorf("saga: %s: %w", what, err)
+}
+
+// IsData reports an error that is due to what is written (SQLSTATE classes 22 and 23),
+// and not to Postgres's condition.
+func IsData(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }
