@@ -81,7 +81,7 @@ func (d *dev) run(ctx context.Context, once bool) (err error) {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.Chmod(d.dir, 0o755); err != nil { //nolint:gosec // see above; nothing secret is in it
+	if err := os.Chmod(d.dir, 0o755); err != nil {
 		return err
 	}
 	if d.log, err = os.Create(filepath.Join(d.dir, "log.txt")); err != nil {
