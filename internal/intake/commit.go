@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"esimflow/internal/message"
@@ -211,15 +210,11 @@ func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 func (a *arrival) reject(k message.Kind, code, class, requestID, reason string) {
 	digest := sha256.Sum256(a.msg.Data())
 	name := fmt.Appendf(nil, "%s %d %d %x", a.msg.Subject(), a.meta.Sequence.Stream, a.meta.Timestamp.UnixNano(), digest)
-	header := a.msg.Headers()
-	if header == nil {
-		header = nats.Header{}
-	}
 	a.result = code
 	a.letter = message.DeadLetter{
 		ID: uuid.NewSHA1(uuid.NameSpaceURL, name).String(), Kind: k, RequestID: requestID,
 		Code: code, Class: class, Reason: saga.Clean(reason),
 		Purchased: message.PurchasedNo, Replayable: true, Time: a.meta.Timestamp,
-		SourceSubject: a.msg.Subject(), SourceSequence: a.meta.Sequence.Stream, Header: message.SenderHeaders(header), Body: a.msg.Data(),
+		SourceSubject: a.msg.Subject(), SourceSequence: a.meta.Sequence.Stream, Header: message.SenderHeaders(a.msg.Headers()), Body: a.msg.Data(),
 	}
 }

@@ -108,7 +108,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(work, ackWait)
 	defer cancel()
-	return r.lead.resign(stop)
+	if err := r.lead.resign(stop); err != nil {
+		r.Log.WarnContext(stop, "the leadership was not given up; it will run out", "err", err)
+	}
+	return nil
 }
 
 // vie takes, renews or awaits the leadership.

@@ -18,8 +18,8 @@ type Admission struct {
 }
 
 // Admit reserves room for up to n sagas of a kind. There is none for top-ups, whose list
-// has to be read first, while the runner's lease does not
-// run, while ordering is closed, or where the rate has to be waited for first.
+// has to be read first, while the runner's lease does not run, while ordering is closed,
+// or where the rate has to be waited for first.
 func (r *Runner) Admit(k message.Kind, n int) *Admission {
 	a := &Admission{Worker: r.Lease.ID(), runner: r}
 	if k != message.Order || !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) || r.Gate.ClosedFor(pressone.LaneWrite) > 0 {

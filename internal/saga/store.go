@@ -77,7 +77,7 @@ SELECT set_config('synchronous_commit', 'on', true),
        set_config('lock_timeout', '5s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true)`
 
-// Durable makes the rest of tx so.
+// Durable makes the commit of tx durable and bounds its locks, as Apply does its own.
 func Durable(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, durableSQL)
 	return err
