@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -159,48 +158,6 @@ func TestTopupsOfOneESIM(t *testing.T) {
 	require.Equal(t, 6, b.count("SELECT count(DISTINCT order_id) FROM saga"))
 }
 
-// Pressing replay in many places at once does nothing twice.
-func TestReplayPressedAtOnce(t *testing.T) {
-	b := setup(t, pressonesim.Config{})
-	w := b.worker()
-	b.publisher()
-	b.sim.SetBalance(0)
-	b.publish(message.Order, order("poor"))
-	failed := b.result("poor", 1)
-	require.Equal(t, "11", failed.Data["code"])
-	b.letters(1)
-	b.sim.SetBalance(1_000_00)
-	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, Action: pressonesim.Slow, Delay: 300 * time.Millisecond, Times: 1})
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	done := 0
-	for range 8 {
-		wg.Go(func() {
-			got := b.post(w, "dead-letters/replay", fmt.Sprintf(`{"ids":["%s"],"actor":"ann","reason":"x"}`, failed.Data["dead_letter_id"]), http.StatusOK)
-			mu.Lock()
-			defer mu.Unlock()
-			if first(got)["done"] == true {
-				done++
-			}
-		})
-	}
-	wg.Wait()
-	require.Equal(t, 1, done)
-	e := b.result("poor", 2)
-	require.Contains(t, e.Type, ".completed.")
-	require.Regexp(t, `\.2\.completed$`, e.ID)
-	require.Equal(t, 1, b.sim.SoldCount())
-	require.Eventually(t, func() bool { return len(b.messages(message.DeadLettersStream)) == 0 }, 5*time.Second, 20*time.Millisecond,
-		"the stream shows what is open")
-}
-
-// first is the first of a list that the API has answered.
-func first(got map[string]any) map[string]any {
-	list, _ := got["list"].([]any)
-	object, _ := list[0].(map[string]any)
-	return object
-}
-
 // A burst above the account's rate limit waits behind the gate; that costs no attempt.
 func TestBurstAboveTheRateLimit(t *testing.T) {
 	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{
@@ -211,6 +168,20 @@ func TestBurstAboveTheRateLimit(t *testing.T) {
 	b.publisher()
 	b.completed(b.orders("burst", 30)...)
 	require.Equal(t, 30, b.sim.SoldCount())
+}
+
+// The account's rate is shared by the workers that are alive, so that PressOne never has
+// to say that it is too much.
+func TestWorkersShareTheRate(t *testing.T) {
+	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{AccountLimit: pressonesim.Limit{Requests: 24, Window: time.Second}}})
+	b.env["PRESSONE_RATE"], b.env["LEASE_TTL"] = "10", "1500ms"
+	b.worker()
+	b.worker()
+	b.publisher()
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM worker WHERE expires_at > now()") == 2 }, 5*time.Second, 10*time.Millisecond)
+	b.completed(b.orders("shared", 16)...)
+	require.Equal(t, 16, b.sim.SoldCount())
+	require.Zero(t, b.count("SELECT count(*) FROM saga_history WHERE event IN ('not_applied', 'poll_failed')"), "none was limited")
 }
 
 // A 200 that says little is completed by what PressOne shows later.
@@ -230,27 +201,6 @@ func TestAnAnswerThatSaysLittle(t *testing.T) {
 	require.Equal(t, "USD", got["currency"])
 	require.NotNil(t, got["created_at"])
 	require.Regexp(t, `-009666$`, got["code"])
-}
-
-func TestOperatorsAreRefused(t *testing.T) {
-	b := setup(t, pressonesim.Config{})
-	w := b.worker()
-	b.publisher()
-	b.sim.AddPackage(pressonesim.Package{ID: "recycled", Price: 1, Recycled: true})
-	b.publish(message.Order, `{"request_id":"recycled","package_id":"recycled"}`)
-	e := b.result("recycled", 1)
-	require.Equal(t, "yes", e.Data["purchased"])
-	require.Equal(t, false, e.Data["replayable"])
-
-	got := b.post(w, "dead-letters/replay", `{"class":"recycled","actor":"ann","reason":"x"}`, http.StatusOK)
-	require.Contains(t, first(got)["why"], "recycled")
-	b.post(w, "dead-letters/replay", `{"actor":"ann","reason":"x"}`, http.StatusBadRequest)
-	b.post(w, "sagas/recycled/discard", `{"actor":"ann"}`, http.StatusBadRequest)
-	b.post(w, "sagas/recycled/confirm-absent", `{"actor":"ann","reason":"x"}`, http.StatusConflict)
-	b.post(w, "sagas/recycled/adopt", `{"order_id":1,"actor":"ann","reason":"x"}`, http.StatusConflict)
-	b.post(w, "sagas/nobody/discard", `{"actor":"ann","reason":"x"}`, http.StatusNotFound)
-	require.Equal(t, "discarded", b.post(w, "sagas/recycled/discard", `{"actor":"ann","reason":"refunded"}`, http.StatusOK)["state"])
-	b.post(w, "sagas/recycled/discard", `{"actor":"ann","reason":"again"}`, http.StatusConflict)
 }
 
 func TestDeadlines(t *testing.T) {
