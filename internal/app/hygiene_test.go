@@ -27,7 +27,7 @@ const root = "../.."
 //	cmd → app → {intake, deadletter, audit, ops} → saga → {pressone, outbox} → message
 //
 // A package may import what lies further along, never its neighbour and never backwards;
-// but ops, which shows operators the dead letters, imports deadletter.
+// but ops, which shows operators the dead letters and the audit, imports those two.
 // config and migrations are for app and cmd; devstack and pressonesim for cmd/esimctl and
 // tests. An arrow that is not here fails the build until somebody writes it down, which is
 // the moment to ask whether it should exist.
@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/publisher": {"internal/app", "internal/config"},
 	"cmd/esimctl": {
-		"internal/app", "internal/ops", "internal/deadletter", "internal/saga", "internal/pressone", "internal/message",
+		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/message",
 		"internal/config", "migrations", "internal/devstack", "internal/pressonesim",
 	},
 
@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/intake":     {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/deadletter": {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
-	"internal/ops":        {"internal/deadletter", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
+	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message"},
 	"internal/pressone":   {"internal/message"},
 	"internal/outbox":     {"internal/message"},

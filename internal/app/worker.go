@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"esimflow/internal/audit"
 	"esimflow/internal/config"
 	"esimflow/internal/deadletter"
 	"esimflow/internal/intake"
@@ -146,6 +147,11 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Wake: runner.Wake,
 		Published: hint(message.OutboxHint), Log: w.log,
 	})
+	auditor := audit.New(audit.Config{
+		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Holder: name,
+		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
+		Metrics: audit.NewMetrics(w.reg), Log: w.log,
+	})
 	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
 		return nil
 	}
@@ -159,19 +165,21 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	defer stopRunner()
 	serving, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAPI()
-	var intakes, runners, apis sync.WaitGroup
+	var intakes, runners, apis, audits sync.WaitGroup
 	var runErr, apiErr error
 	apis.Go(func() {
 		apiErr = w.api.Serve(serving, ops.API(ops.APIConfig{
-			Token: w.cfg.OpsToken.Reveal(), Desk: desk, Store: store, Log: w.log,
+			Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Log: w.log,
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })
+	audits.Go(func() { auditor.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
 		intakes.Go(func() { c.Run(ctx) })
 	}
 	intakes.Wait()
+	audits.Wait()
 	w.log.InfoContext(ctx, "worker stopping", "cause", context.Cause(ctx))
 	stopRunner()
 	runners.Wait()

@@ -62,6 +62,8 @@ func TestDefaults(t *testing.T) {
 		LeaseTTL:             15 * time.Second,
 		MaxInFlight:          256,
 		Retention:            90 * 24 * time.Hour,
+		AuditInterval:        time.Hour,
+		AuditWindow:          72 * time.Hour,
 		HTTPAddr:             "127.0.0.1:8080",
 		TelemetryAddr:        ":9464",
 		ESIMFlowURL:          "http://127.0.0.1:8080",
@@ -89,8 +91,9 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"UNKNOWN_POLICY": "hold", "NO_EFFECT_CODES": "4033, 53",
 		"RETRY_INITIAL": "6s", "RETRY_MAX": "7s", "RETRY_MAX_ATTEMPTS": "8", "SAGA_DEADLINE": "9s",
 		"POLL_INITIAL": "10s", "POLL_MAX": "11s", "POLL_DEADLINE": "12s",
-		"LEASE_TTL": "300ms", "MAX_IN_FLIGHT": "10000", "RETENTION": "13h", "ENCRYPTION_KEY": keys,
-		"HTTP_ADDR": ":0", "OPS_TOKEN": "token", "TELEMETRY_ADDR": "[::1]:9", "ESIMFLOW_URL": "https://esimflow.example.com/api/",
+		"LEASE_TTL": "300ms", "MAX_IN_FLIGHT": "10000", "RETENTION": "13h", "AUDIT_INTERVAL": "14h", "AUDIT_WINDOW": "15h",
+		"ENCRYPTION_KEY": keys,
+		"HTTP_ADDR":      ":0", "OPS_TOKEN": "token", "TELEMETRY_ADDR": "[::1]:9", "ESIMFLOW_URL": "https://esimflow.example.com/api/",
 		"LOG_LEVEL": "debug", "LOG_FORMAT": "text",
 	}
 	for _, v := range Variables() {
@@ -107,7 +110,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		UnknownPolicy: Hold, NoEffectCodes: []string{"4033", "53"},
 		RetryInitial: 6 * time.Second, RetryMax: 7 * time.Second, RetryMaxAttempts: 8, SagaDeadline: 9 * time.Second,
 		PollInitial: 10 * time.Second, PollMax: 11 * time.Second, PollDeadline: 12 * time.Second,
-		LeaseTTL: 300 * time.Millisecond, MaxInFlight: 10000, Retention: 13 * time.Hour, EncryptionKeys: []Secret{NewSecret(key1), NewSecret(key2)},
+		LeaseTTL: 300 * time.Millisecond, MaxInFlight: 10000, Retention: 13 * time.Hour,
+		AuditInterval: 14 * time.Hour, AuditWindow: 15 * time.Hour, EncryptionKeys: []Secret{NewSecret(key1), NewSecret(key2)},
 		HTTPAddr: ":0", OpsToken: NewSecret("token"), TelemetryAddr: "[::1]:9", ESIMFlowURL: "https://esimflow.example.com/api",
 		LogLevel: LogLevel(slog.LevelDebug), LogFormat: Text,
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -179,7 +178,7 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 	}
 	o, err := d.Provider.Order(ctx, order)
 	if err != nil {
-		if hidden(err) {
+		if pressone.Hidden(err) {
 			return "", &saga.RefusedError{Why: fmt.Sprintf("PressOne does not show order %d: %v", order, err)}
 		}
 		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
@@ -191,13 +190,6 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
 		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
 	})
-}
-
-// hidden reports that PressOne has no such order for us: a definite no, or the 401 that
-// it answers for orders of other accounts.
-func hidden(err error) bool {
-	p, ok := errors.AsType[*pressone.Error](err)
-	return ok && (p.Disposition == pressone.Refused || p.Status == http.StatusUnauthorized && !p.Account)
 }
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was

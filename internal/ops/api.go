@@ -13,16 +13,18 @@ import (
 
 	"github.com/google/uuid"
 
+	"esimflow/internal/audit"
 	"esimflow/internal/deadletter"
 	"esimflow/internal/saga"
 )
 
 // APIConfig is what the API works with.
 type APIConfig struct {
-	Token string // empty: none is asked for, and only loopback is answered
-	Desk  *deadletter.Desk
-	Store *saga.Store
-	Log   *slog.Logger
+	Token   string // empty: none is asked for, and only loopback is answered
+	Desk    *deadletter.Desk
+	Auditor *audit.Auditor
+	Store   *saga.Store
+	Log     *slog.Logger
 }
 
 // Problem is the body of every answer that is not a success.
@@ -66,6 +68,11 @@ func API(cfg APIConfig) http.Handler {
 	handle("GET /api/v1/dead-letters/{id}", a.letter)
 	handle("POST /api/v1/dead-letters/replay", a.replay)
 	handle("POST /api/v1/dead-letters/{id}/discard", a.discard)
+	handle("GET /api/v1/audits", a.audits)
+	handle("POST /api/v1/audits", a.startAudit)
+	handle("GET /api/v1/audits/{id}", a.audit)
+	handle("GET /api/v1/audit-findings", a.findings)
+	handle("POST /api/v1/audit-findings/{id}/dismiss", a.dismiss)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, r, nil, notFoundError("there is nothing at "+r.URL.Path))
 	})
@@ -111,14 +118,17 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		p := Problem{Kind: "failed", Error: err.Error()}
 		why, refused := deadletter.Refusal(err)
 		_, usage := errors.AsType[usageError](err)
+		unaudited, _ := errors.AsType[*audit.RefusedError](err)
 		_, missing := errors.AsType[notFoundError](err)
 		switch {
 		case errors.Is(err, errUnauthorized), errors.Is(err, errNotLoopback):
 			status, p.Kind = http.StatusUnauthorized, "unauthorized"
 		case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany):
 			status, p.Kind = http.StatusBadRequest, "usage"
-		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound):
+		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, audit.ErrNotFound):
 			status, p.Kind = http.StatusNotFound, "not_found"
+		case unaudited != nil:
+			status, p = http.StatusConflict, Problem{Kind: "refused", Error: unaudited.Why}
 		case refused:
 			status, p = http.StatusConflict, Problem{Kind: "refused", Error: why}
 		default:

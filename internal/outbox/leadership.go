@@ -8,14 +8,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// leadership makes one relay active. It is a row with an expiry, not a session lock: a
-// pooler may stand between. It keeps two relays from doing the work twice; that nothing
-// breaks if they do (one stalls, and wakes up late) does not depend on it.
-type leadership struct {
-	db     *pgxpool.Pool
-	name   string
-	holder string
-	ttl    time.Duration
+// Leadership makes one process active in what only one should do. It is a row with an
+// expiry, not a session lock: a pooler may stand between. It keeps two from doing the work
+// twice; that nothing breaks if they do (one stalls, and wakes up late) must not depend on
+// it.
+type Leadership struct {
+	DB     *pgxpool.Pool
+	Name   string // of what is done
+	Holder string // of the process, unique
+	TTL    time.Duration
 }
 
 const leadSQL = `
@@ -25,9 +26,9 @@ ON CONFLICT (name) DO UPDATE
 SET holder = excluded.holder, expires_at = excluded.expires_at
 WHERE lease.holder = excluded.holder OR lease.expires_at < now()`
 
-// acquire takes or renews the leadership and reports whether it is held.
-func (l *leadership) acquire(ctx context.Context) (bool, error) {
-	tag, err := l.db.Exec(ctx, leadSQL, l.name, l.holder, l.ttl)
+// Acquire takes or renews the leadership and reports whether it is held.
+func (l *Leadership) Acquire(ctx context.Context) (bool, error) {
+	tag, err := l.DB.Exec(ctx, leadSQL, l.Name, l.Holder, l.TTL)
 	if err != nil {
 		return false, fmt.Errorf("outbox: leadership: %w", err)
 	}
@@ -38,9 +39,9 @@ const resignSQL = `
 DELETE FROM lease
 WHERE name = $1 AND holder = $2`
 
-// resign gives the leadership up, so that the next one need not wait for its expiry.
-func (l *leadership) resign(ctx context.Context) error {
-	if _, err := l.db.Exec(ctx, resignSQL, l.name, l.holder); err != nil {
+// Resign gives the leadership up, so that the next one need not wait for its expiry.
+func (l *Leadership) Resign(ctx context.Context) error {
+	if _, err := l.DB.Exec(ctx, resignSQL, l.Name, l.Holder); err != nil {
 		return fmt.Errorf("outbox: leadership: %w", err)
 	}
 	return nil

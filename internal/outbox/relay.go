@@ -44,7 +44,7 @@ type Config struct {
 // Relay moves the outbox to JetStream.
 type Relay struct {
 	Config
-	lead    leadership
+	lead    Leadership
 	metrics *metrics
 	wake    chan struct{}
 }
@@ -61,7 +61,7 @@ const (
 func NewRelay(cfg Config) *Relay {
 	return &Relay{
 		Config: cfg, metrics: newMetrics(cfg.Reg), wake: make(chan struct{}, 1),
-		lead: leadership{db: cfg.DB, name: "outbox", holder: cfg.Name, ttl: leadTTL},
+		lead: Leadership{DB: cfg.DB, Name: "outbox", Holder: cfg.Name, TTL: leadTTL},
 	}
 }
 
@@ -108,7 +108,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(work, ackWait)
 	defer cancel()
-	if err := r.lead.resign(stop); err != nil {
+	if err := r.lead.Resign(stop); err != nil {
 		r.Log.WarnContext(stop, "the leadership was not given up; it will run out", "err", err)
 	}
 	return nil
@@ -116,7 +116,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // vie takes, renews or awaits the leadership.
 func (r *Relay) vie(ctx context.Context, leading bool) (bool, error) {
-	leads, err := r.lead.acquire(ctx)
+	leads, err := r.lead.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}

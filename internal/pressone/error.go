@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,4 +192,11 @@ func invalid(op Operation, what string) *Error {
 		Disposition: Refused, Operation: op, NotSent: true,
 		Err: fmt.Errorf("%w: %s", ErrInvalid, what),
 	}
+}
+
+// Hidden reports that a read came to nothing because PressOne has no such thing for us: a definite no, or the 401 that it
+// answers for orders of other accounts.
+func Hidden(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Disposition == Refused || e.Status == http.StatusUnauthorized && !e.Account)
 }

@@ -63,7 +63,7 @@ func (r *Runner) moved(ctx context.Context, d Decision) Saga {
 // contest is for a write that changed nothing. Perhaps it is our own, committed when we
 // were not told. If not, somebody has taken the saga over; then what PressOne answered is
 // kept all the same, and if it was the order, whoever knows that may say so: the saga
-// that waits to be looked up is found.
+// that waits to be looked up, or to be submitted again, is found.
 func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (Saga, error) {
 	if retried {
 		applied, err := r.Store.Applied(ctx, last)
@@ -85,7 +85,7 @@ func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (S
 		if err != nil {
 			return Saga{}, err
 		}
-		if now.State != Unknown || now.Attempts != d.After.Attempts {
+		if now.State != Unknown && now.State != Pending || now.Attempts != d.After.Attempts {
 			r.Log.ErrorContext(ctx, "PressOne's answer came after its saga had moved on: it is kept, and somebody should look",
 				"saga_id", now.ID, "state", now.State, "order_id", d.After.OrderID, "known_order_id", now.OrderID)
 			return Saga{}, ErrConflict

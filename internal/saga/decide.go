@@ -65,7 +65,7 @@ func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, 
 	next := &d.After
 	next.State = to
 	next.Version++
-	if to.Mover() != Worker || next.DueAt.After(now) || e.Name == WorkerLost {
+	if to.Mover() != Worker || next.DueAt.After(now) || e.Name == WorkerLost || e.Name == Found && s.State == Pending {
 		next.Worker = uuid.Nil // whoever is free when it is due
 	}
 	if to.Mover() != Worker {

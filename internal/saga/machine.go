@@ -22,6 +22,7 @@ var rules = []Rule{
 	{Pending, PrecheckRefused, DeadLettered, "the top-up is not offered for that ICCID, or PressOne said no"},
 	{Pending, PrecheckFailed, Pending, "the list could not be read: back off; no submission was spent"},
 	{Pending, GaveUp, DeadLettered, "attempts or time used up"},
+	{Pending, Found, Polling, "a late answer or the audit shows that it was bought after all: PressOne broke its bounds"},
 
 	{Submitting, Submitted, Polling, "order id, code, price, sims recorded; the raw body is kept"},
 	{Submitting, NotApplied, Pending, "provably no effect, or never sent: back off, or wait for Retry-After"},

@@ -22,7 +22,7 @@ func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event
 	var best, taken, altered *pressone.Order
 	for i, o := range orders {
 		switch {
-		case !bears(o, s.Reference):
+		case !Bears(o, s.Reference):
 			if o.Status != statusFailed && o.Description != nil && strings.Contains(strings.ToLower(*o.Description), s.Reference) {
 				altered = &orders[i]
 			}
@@ -53,9 +53,9 @@ func matchReference(s Saga, orders []pressone.Order, owned map[int64]bool) Event
 	return Event{}
 }
 
-// bears reports whether the whole of an order's description is this reference, in any
+// Bears reports whether the whole of an order's description is this reference, in any
 // case and with any space around it.
-func bears(o pressone.Order, reference string) bool {
+func Bears(o pressone.Order, reference string) bool {
 	return o.Description != nil && strings.EqualFold(strings.TrimSpace(*o.Description), reference)
 }
 
@@ -88,7 +88,7 @@ func matchTopup(s Saga, l listings) Event {
 			continue
 		}
 		seen[o.ID] = true
-		names := namedICCIDs(o)
+		names := NamedICCIDs(o)
 		isOurs := s.namedBy(names) || len(names) == 0 && filters && i < len(l.byICCID)
 		inTime := within(o, l.from, l.to)
 		switch near := o.CreatedAt.IsZero() || within(o, l.from.Add(-anyZone), l.to.Add(anyZone)); {
@@ -139,7 +139,7 @@ func within(o pressone.Order, from, to time.Time) bool {
 func filtersICCID(s Saga, byICCID []pressone.Order) bool {
 	ours := false
 	for _, o := range byICCID {
-		names := namedICCIDs(o)
+		names := NamedICCIDs(o)
 		if len(names) > 0 && !s.namedBy(names) {
 			return false
 		}
@@ -165,7 +165,7 @@ func bearsReference(o pressone.Order) bool {
 // Unlike says why o cannot be what s has bought, or nothing: an operator names orders by
 // hand.
 func (s Saga) Unlike(o pressone.Order) string {
-	names := namedICCIDs(o)
+	names := NamedICCIDs(o)
 	switch {
 	case o.Status == statusFailed:
 		return fmt.Sprintf("PressOne says that order %d failed: it is not a purchase", o.ID)
@@ -175,7 +175,7 @@ func (s Saga) Unlike(o pressone.Order) string {
 		return fmt.Sprintf("order %d is of type %s", o.ID, o.Type)
 	case s.Kind == message.Order && o.Quantity != s.Quantity:
 		return fmt.Sprintf("order %d has quantity %d, not %d", o.ID, o.Quantity, s.Quantity)
-	case bearsReference(o) && !bears(o, s.Reference):
+	case bearsReference(o) && !Bears(o, s.Reference):
 		return fmt.Sprintf("order %d has another saga's reference", o.ID)
 	case s.Kind == message.Topup && len(names) > 0 && !s.namedBy(names):
 		return fmt.Sprintf("order %d is for another eSIM", o.ID)
@@ -183,19 +183,21 @@ func (s Saga) Unlike(o pressone.Order) string {
 	return ""
 }
 
-// namedBy reports whether one of these ICCIDs is the saga's. Some systems leave its last
-// digit, the check digit, out.
+// namedBy reports whether one of these ICCIDs is the saga's.
 func (s Saga) namedBy(names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool {
-		return name == s.ICCID || len(name)+1 == len(s.ICCID) && strings.HasPrefix(s.ICCID, name) ||
-			len(s.ICCID)+1 == len(name) && strings.HasPrefix(name, s.ICCID)
-	})
+	return slices.ContainsFunc(names, func(name string) bool { return SameICCID(name, s.ICCID) })
+}
+
+// SameICCID reports whether two ICCIDs are of the same eSIM. Some systems leave the last
+// digit, the check digit, out.
+func SameICCID(a, b string) bool {
+	return a == b || len(a)+1 == len(b) && strings.HasPrefix(b, a) || len(b)+1 == len(a) && strings.HasPrefix(a, b)
 }
 
 var iccidRun = regexp.MustCompile(`[0-9]{18,22}`)
 
-// namedICCIDs lists the ICCIDs that an order shows, in its sims or its description.
-func namedICCIDs(o pressone.Order) []string {
+// NamedICCIDs lists the ICCIDs that an order shows, in its sims or its description.
+func NamedICCIDs(o pressone.Order) []string {
 	var names []string
 	for _, sim := range o.Sims {
 		names = append(names, sim.ICCID)

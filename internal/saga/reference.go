@@ -4,6 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"regexp"
+	"strings"
+
+	"esimflow/internal/pressone"
 )
 
 var (
@@ -18,4 +21,19 @@ func newReference() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: it crashes the program instead
 	return referenceEncoding.EncodeToString(b[:])
+}
+
+var referenceRun = regexp.MustCompile(`[a-z2-7]{26}`)
+
+// References lists what could be our references in an order's description: the whole of it
+// (exact), or, where PressOne has written more around it, parts of it.
+func References(o pressone.Order) (refs []string, exact bool) {
+	if o.Description == nil {
+		return nil, false
+	}
+	text := strings.ToLower(strings.TrimSpace(*o.Description))
+	if referencePattern.MatchString(text) {
+		return []string{text}, true
+	}
+	return referenceRun.FindAllString(text, -1), false
 }
