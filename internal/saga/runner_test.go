@@ -120,6 +120,28 @@ func TestRunner(t *testing.T) {
 		require.Equal(t, int64(77), s.OrderID)
 		require.Equal(t, []EventName{Accepted, SubmitStarted, WorkerLost, Found}, b.events(s.ID)[:4])
 	})
+	t.Run("takes a late answer for what it is although the order was taken for absent", func(t *testing.T) {
+		b := setupStore(t)
+		posted, answer := make(chan struct{}), make(chan struct{})
+		r := b.runner(oneProvider{submit: func(context.Context, pressone.Guard) (pressone.Receipt, error) {
+			close(posted) // a second submission would panic
+			<-answer
+			return pressone.Receipt{Order: bought(81).Order, Status: 200, Raw: []byte("raw")}, nil
+		}})
+		s := b.accept(message.Request{}, false)
+		b.run(r)
+		<-posted
+		taken, err := b.store.Get(t.Context(), s.ID)
+		require.NoError(t, err)
+		lost := b.apply(taken, Event{Name: WorkerLost, Seen: "as if by another worker"})
+		d, err := testPolicy.Decide(lost, Event{Name: ProvedAbsent, Seen: "PressOne breaks its bounds"}, b.lease.Now().Add(time.Hour), 0.5)
+		require.NoError(t, err)
+		require.NoError(t, b.store.Apply(t.Context(), d)) // due in an hour
+		close(answer)
+		s = b.eventually(Polling, s.ID)
+		require.Equal(t, int64(81), s.OrderID)
+		require.Equal(t, []EventName{Accepted, SubmitStarted, WorkerLost, ProvedAbsent, Found}, b.events(s.ID)[:5])
+	})
 	t.Run("keeps going when PressOne's texts hold what Postgres refuses", func(t *testing.T) {
 		b := setupStore(t)
 		order := bought(78).Order
