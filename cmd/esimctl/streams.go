@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +39,8 @@ reported and left alone: nothing is ever deleted.`,
 			Use:   "verify",
 			Short: "List every difference from the contract; exit 1 if there is one",
 			Long: `List every difference from the contract, and warn of what is allowed and dangerous: a single
-replica, a maximum age. Exits 1 when something differs. NATS_REPLICAS is compared if it is set.`,
+replica, a maximum age, a consumer that is paused, a replica that is offline. Exits 1 when
+something differs. NATS_REPLICAS is compared if it is set: set it to 3 in production.`,
 			Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return c.withNATS(cmd.Context(), c.streamsVerify)
@@ -73,7 +75,8 @@ func (c *cli) contract(cfg config.Config, js jetstream.JetStream) []object {
 					return nil, nil, false, err
 				}
 				has := s.CachedInfo().Config
-				return append(compare(fields, want, has), streamWarnings(want, has)...), func(ctx context.Context) error {
+				found := slices.Concat(compare(fields, want, has), streamWarnings(want, has), replicaWarnings(s.CachedInfo().Cluster))
+				return found, func(ctx context.Context) error {
 					_, err := js.UpdateStream(ctx, merge(fields, want, has))
 					return err
 				}, false, nil
@@ -97,8 +100,12 @@ func (c *cli) contract(cfg config.Config, js jetstream.JetStream) []object {
 				case err != nil:
 					return nil, nil, false, err
 				}
+				of, err := js.Stream(ctx, message.RequestsStream)
+				if err != nil {
+					return nil, nil, false, err
+				}
 				has := s.CachedInfo().Config
-				return append(compare(consumerFields, want, has), consumerWarnings(has)...), func(ctx context.Context) error {
+				return append(compare(consumerFields, want, has), consumerWarnings(of.CachedInfo().Config, has)...), func(ctx context.Context) error {
 					_, err := js.UpdateConsumer(ctx, message.RequestsStream, merge(consumerFields, want, has))
 					return err
 				}, false, nil

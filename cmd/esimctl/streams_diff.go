@@ -65,9 +65,34 @@ func streamFields(want jetstream.StreamConfig, replicas bool) []field[jetstream.
 			set:  func(to *stream, from stream) { to.Duplicates = from.Duplicates },
 		},
 		{
-			name: "deletion denied",
+			name: "deletion denied", fixed: true,
 			show: func(s stream) string { return strconv.FormatBool(s.DenyDelete) },
 			set:  func(to *stream, from stream) { to.DenyDelete = from.DenyDelete },
+		},
+		{
+			name: "sealed", fixed: true,
+			show: func(s stream) string { return strconv.FormatBool(s.Sealed) },
+			set:  func(to *stream, from stream) { to.Sealed = from.Sealed },
+		},
+		{
+			name: "mirror of", fixed: true,
+			show: func(s stream) string { return origins(s.Mirror) },
+			set:  func(to *stream, from stream) { to.Mirror = from.Mirror },
+		},
+		{
+			name: "sources",
+			show: func(s stream) string { return origins(s.Sources...) },
+			set:  func(to *stream, from stream) { to.Sources = from.Sources },
+		},
+		{
+			name: "subject transform",
+			show: func(s stream) string { return transformed(s.SubjectTransform) },
+			set:  func(to *stream, from stream) { to.SubjectTransform = from.SubjectTransform },
+		},
+		{
+			name: "persistence", fixed: true, // async acknowledges before it writes
+			show: func(s stream) string { return lower(s.PersistMode) },
+			set:  func(to *stream, from stream) { to.PersistMode = from.PersistMode },
 		},
 	}
 	if replicas {
@@ -103,18 +128,55 @@ func streamWarnings(want, has jetstream.StreamConfig) []difference {
 	if has.Replicas == 1 {
 		warn("replicas", "1", "what is on the stream is lost with its server")
 	}
-	if want.Discard == jetstream.DiscardNew {
-		if has.MaxAge > 0 {
-			warn("maximum age", has.MaxAge.String(), "what is older is dropped, open or not")
-		}
-		if has.MaxMsgsPerSubject > 0 && !has.DiscardNewPerSubject {
-			warn("messages per subject", strconv.FormatInt(has.MaxMsgsPerSubject, 10), "older ones are dropped, open or not")
-		}
+	if want.Discard == jetstream.DiscardNew && has.MaxAge > 0 {
+		warn("maximum age", has.MaxAge.String(), "what is older is dropped, open or not")
+	}
+	if has.MaxMsgsPerSubject > 0 && !has.DiscardNewPerSubject {
+		warn("messages per subject", strconv.FormatInt(has.MaxMsgsPerSubject, 10), "older ones are dropped, read or not: all of a kind have one subject")
+	}
+	if has.AllowRollup {
+		warn("roll-up", "allowed", "whoever publishes can remove what others have")
 	}
 	if has.NoAck {
 		warn("acknowledgement", "off", "whoever publishes does not learn whether it was stored")
 	}
 	return all
+}
+
+// replicaWarnings is about the servers that hold a stream: what they are is the operator's, that they are there is not a
+// matter of configuration.
+func replicaWarnings(cluster *jetstream.ClusterInfo) []difference {
+	if cluster == nil {
+		return nil
+	}
+	var all []difference
+	for _, r := range cluster.Replicas {
+		switch {
+		case r.Offline:
+			all = append(all, difference{Field: "replica " + r.Name, Has: "offline", Warning: "one more that is lost may stop the stream"})
+		case !r.Current:
+			all = append(all, difference{Field: "replica " + r.Name, Has: "behind", Warning: "it is catching up, or cannot"})
+		}
+	}
+	return all
+}
+
+// origins are where a stream copies from.
+func origins(sources ...*jetstream.StreamSource) string {
+	var names []string
+	for _, s := range sources {
+		if s != nil {
+			names = append(names, s.Name)
+		}
+	}
+	return orNone(sorted(names))
+}
+
+func transformed(t *jetstream.SubjectTransformConfig) string {
+	if t == nil {
+		return "none"
+	}
+	return t.Source + " to " + t.Destination
 }
 
 var consumerFields = []field[jetstream.ConsumerConfig]{
@@ -166,6 +228,34 @@ var consumerFields = []field[jetstream.ConsumerConfig]{
 		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.MaxDeliver = from.MaxDeliver },
 	},
 	{
+		name: "headers only",
+		show: func(c jetstream.ConsumerConfig) string { return strconv.FormatBool(c.HeadersOnly) },
+		set:  func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.HeadersOnly = from.HeadersOnly },
+	},
+	{
+		name: "replay policy", fixed: true,
+		show: func(c jetstream.ConsumerConfig) string { return lower(c.ReplayPolicy) },
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.ReplayPolicy = from.ReplayPolicy
+		},
+	},
+	{
+		// A worker whose request is above a limit gets nothing, for ever.
+		name: "limits of pull requests",
+		show: pullLimits,
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.MaxRequestBatch, to.MaxRequestExpires, to.MaxRequestMaxBytes = from.MaxRequestBatch, from.MaxRequestExpires, from.MaxRequestMaxBytes
+		},
+	},
+	{
+		// Workers name no group, and who names none gets nothing.
+		name: "priority groups", fixed: true,
+		show: func(c jetstream.ConsumerConfig) string { return orNone(sorted(c.PriorityGroups)) },
+		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+			to.PriorityGroups, to.PriorityPolicy = from.PriorityGroups, from.PriorityPolicy
+		},
+	},
+	{
 		name: "kept while idle",
 		show: func(c jetstream.ConsumerConfig) string {
 			if c.InactiveThreshold <= 0 {
@@ -183,15 +273,37 @@ var consumerFields = []field[jetstream.ConsumerConfig]{
 // again: below that, a worker that is merely busy gets everything twice.
 const leastAckWait = 5 * time.Second
 
-func consumerWarnings(has jetstream.ConsumerConfig) []difference {
+// consumerWarnings is about settings of a consumer of a stream that hurt.
+func consumerWarnings(of jetstream.StreamConfig, has jetstream.ConsumerConfig) []difference {
 	var all []difference
-	if has.AckWait > 0 && has.AckWait < leastAckWait {
-		all = append(all, difference{Field: "ack wait", Has: has.AckWait.String(), Warning: "requests are delivered again while they are worked on"})
+	again := has.AckWait
+	if len(has.BackOff) > 0 {
+		again = slices.Min(has.BackOff) // which counts instead
+	}
+	if again > 0 && again < leastAckWait {
+		all = append(all, difference{Field: "ack wait", Has: again.String(), Warning: "requests are delivered again while they are worked on"})
+	}
+	if has.Replicas == 1 && of.Replicas > 1 {
+		all = append(all, difference{Field: "replicas", Has: "1", Warning: "what has been taken is forgotten with its server, and all is delivered again"})
 	}
 	if has.PauseUntil != nil && has.PauseUntil.After(time.Now()) {
 		all = append(all, difference{Field: "pause", Has: "until " + instant(*has.PauseUntil), Warning: "no requests are delivered"})
 	}
 	return all
+}
+
+func pullLimits(c jetstream.ConsumerConfig) string {
+	var limits []string
+	if c.MaxRequestBatch > 0 {
+		limits = append(limits, strconv.Itoa(c.MaxRequestBatch)+" messages")
+	}
+	if c.MaxRequestExpires > 0 {
+		limits = append(limits, c.MaxRequestExpires.String())
+	}
+	if c.MaxRequestMaxBytes > 0 {
+		limits = append(limits, strconv.Itoa(c.MaxRequestMaxBytes)+" bytes")
+	}
+	return orNone(strings.Join(limits, ", "))
 }
 
 // compare lists what is not as wanted.

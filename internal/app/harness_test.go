@@ -40,8 +40,17 @@ type bench struct {
 func setup(t *testing.T, sim pressonesim.Config) *bench {
 	t.Helper()
 	t.Parallel()
+	ns := devstack.NATS(t)
+	b := setupOn(t, sim, ns.URL(), 1)
+	b.nats = ns
+	return b
+}
+
+// setupOn is setup for a NATS of the caller's, with that many replicas. It leaves it to the
+// caller to be parallel.
+func setupOn(t *testing.T, sim pressonesim.Config, natsURL string, replicas int) *bench {
+	t.Helper()
 	b := &bench{t: t, log: &lockedBuffer{}}
-	b.nats = devstack.NATS(t)
 	dsn := devstack.Postgres(t)
 	if sim.ClientID == "" {
 		sim.ClientID, sim.ClientSecret = "client", "canary-client-secret-4711"
@@ -52,18 +61,18 @@ func setup(t *testing.T, sim pressonesim.Config) *bench {
 	t.Cleanup(server.Close)
 	b.sim = simulator
 	b.env = map[string]string{
-		"DATABASE_URL": dsn, "NATS_URL": b.nats.URL(),
+		"DATABASE_URL": dsn, "NATS_URL": natsURL,
 		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": sim.ClientID, "PRESSONE_CLIENT_SECRET": sim.ClientSecret,
 		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "LOG_FORMAT": "text", "LOG_LEVEL": "debug",
 		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "200ms", "POLL_INITIAL": "20ms", "POLL_MAX": "200ms", "LEASE_TTL": "5s",
 	}
-	b.nc, err = nats.Connect(b.nats.URL())
+	b.nc, err = nats.Connect(natsURL)
 	require.NoError(t, err)
 	t.Cleanup(b.nc.Close)
 	b.js, err = jetstream.New(b.nc)
 	require.NoError(t, err)
-	for _, s := range message.Streams(1) {
+	for _, s := range message.Streams(replicas) {
 		_, err := b.js.CreateStream(t.Context(), s)
 		require.NoError(t, err)
 	}

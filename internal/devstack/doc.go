@@ -8,7 +8,8 @@
 //
 // [Postgres] gives a test a migrated database of its own, cloned from a template in one
 // server per test process. [PrivatePostgres] gives it a server of its own, which may be
-// stopped and started. [NATS] does the same for JetStream. Plain `go test` is enough:
+// stopped and started. [NATS] does the same for JetStream, and [NATSCluster] for three
+// servers with replicas. Plain `go test` is enough:
 // nothing has to be started before and nothing is left after.
 //
 // Invariants:

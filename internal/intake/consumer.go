@@ -102,6 +102,10 @@ func (c *Consumer) idleFor() time.Duration {
 	return time.Since(c.moved)
 }
 
+// errEnded is a subscription that NATS has ended, because its consumer was deleted. There
+// may be a new one at once, which knows nothing of this subscription.
+var errEnded = errors.New("intake: the subscription was ended")
+
 var errStalled = errors.New("nothing is delivered although messages are pending")
 
 // Run subscribes, and subscribes again whenever that is needed, until ctx is cancelled;
@@ -138,8 +142,12 @@ func (c *Consumer) subscribe(ctx context.Context) error {
 	watcher.Go(func() { unwatch(c.watch(watch, consumer)) })
 	var stopper sync.WaitGroup
 	stopper.Go(func() {
-		<-watch.Done()
-		consuming.Drain() // what has been delivered is taken, nothing more
+		select {
+		case <-watch.Done():
+			consuming.Drain() // what has been delivered is taken, nothing more
+		case <-consuming.Closed():
+			unwatch(errEnded)
+		}
 		<-consuming.Closed()
 		close(messages)
 	})

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
 
@@ -114,7 +115,7 @@ func (r *Relay) forget(ctx context.Context, js jetstream.JetStream, rows []row, 
 			r.fail(ctx, b, m, streamErr)
 			continue
 		default:
-			if err := deleteMessage(ctx, stream, seq); err != nil {
+			if err := deleteCopy(ctx, stream, seq, m.DeadLetter); err != nil {
 				r.fail(ctx, b, m, err)
 				continue
 			}
@@ -124,12 +125,22 @@ func (r *Relay) forget(ctx context.Context, js jetstream.JetStream, rows []row, 
 	return nil
 }
 
-// deleteMessage deletes a message, or finds it gone: JetStream's codes 10043 and 10057,
-// which the client hands over as text only.
-func deleteMessage(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+// deleteCopy deletes a letter's copy, or finds it gone: JetStream's codes 10043 and 10057,
+// which the client hands over as text only. What is in its place may be another letter's,
+// which is open: a stream that was restored from a backup, or made anew, counts from an
+// earlier number on. A replica that is behind may not have it yet, so only the leader says
+// that there is nothing.
+func deleteCopy(ctx context.Context, stream jetstream.Stream, seq uint64, letter uuid.UUID) error {
 	ctx, cancel := context.WithTimeout(ctx, ackWait)
 	defer cancel()
-	err := stream.DeleteMsg(ctx, seq)
+	found, err := stream.GetMsg(ctx, seq)
+	if err == nil && found.Header.Get(nats.MsgIdHdr) != letter.String() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
+	}
+	err = stream.DeleteMsg(ctx, seq)
 	if err != nil && (strings.Contains(err.Error(), "err_code=10043") || strings.Contains(err.Error(), "err_code=10057")) {
 		return nil
 	}

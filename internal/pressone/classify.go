@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -168,7 +169,7 @@ func readErrorBody(body []byte) errorBody {
 	}
 	_ = json.Unmarshal(wire.Meta, &meta) // best effort: it is for people only
 	b.reason = clean(string(wire.Reason))
-	if b.reason == "" && len(b.fields) > 0 {
+	if b.reason == "" && len(b.fields) > 0 && !slices.ContainsFunc(b.fields, bearing) {
 		b.reason = clean(string(data[b.fields[0]]))
 	}
 	if b.reason == "" {
@@ -178,6 +179,17 @@ func readErrorBody(body []byte) errorBody {
 		b.reason = clean(string(meta.Message))
 	}
 	return b
+}
+
+// bearing reports whether a field of that name holds what nobody may see: then data is no explanation, but what PressOne
+// gives on success, under another status.
+func bearing(field string) bool {
+	switch strings.ToLower(field) {
+	case "access_token", "refresh_token", "id_token", "lpa", "matching_id", "qrcode", "qrcode_url", "direct_apple_installation_url",
+		"confirmation_code", "qr_code_data", "qr_code_url", "smdp_address_and_activation_code":
+		return true
+	}
+	return false
 }
 
 // readCode reads a code that is a number or a string; "" when there is none. 0 is none: that is how frameworks write it. The

@@ -11,31 +11,28 @@ const reasonMax = 200
 
 // bearers are the shapes of what must not be in a message: activation codes and the address Apple's installer is given,
 // tokens by their scheme, and JSON web tokens (which PressOne's seem to be).
-var bearers = regexp.MustCompile(`(?i)(lpa:\S+|carddata=\S+|bearer\s+\S+|\beyJ[A-Za-z0-9_-]{8,}\S*)`)
+var bearers = regexp.MustCompile(`(?i)(lpa:\S+|carddata=\S+|(bearer\s+)+\S+|\beyJ[A-Za-z0-9_-]{8,}\S*)`)
+
+func redact(text string) string { return bearers.ReplaceAllString(text, redacted) }
 
 // clean makes text from elsewhere fit for a message: one line, short, without control characters and without anything that
-// looks like a secret. What is cut off is cut after redacting, so that no half of a secret stays.
+// looks like a secret. It is redacted as it came, where what is invisible belongs to a secret, and as it will be read, where
+// that is space. What is cut off is cut after redacting, so that no half of a secret stays.
 func clean(text string) string {
-	text = bearers.ReplaceAllString(strings.ToValidUTF8(text, "?"), "[redacted]")
-	var b strings.Builder
-	n, space := 0, true // leading space is dropped
-	for _, r := range text {
-		if unicode.IsSpace(r) || unicode.IsControl(r) || !unicode.IsPrint(r) {
-			if !space {
-				b.WriteByte(' ')
-				n++
-			}
-			space = true
-		} else {
-			b.WriteRune(r)
-			n++
-			space = false
-		}
+	text = redact(oneLine(redact(strings.ToValidUTF8(text, "?"))))
+	n := 0
+	for i := range text {
 		if n == reasonMax {
-			break
+			return strings.TrimSpace(text[:i])
 		}
+		n++
 	}
-	return strings.TrimSpace(b.String())
+	return text
+}
+
+// oneLine has a single space for whatever is space or cannot be seen, and none at the ends.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 }
 
 // secrets are values known to this client that must not be in a message, whatever they look like.

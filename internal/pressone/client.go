@@ -35,6 +35,9 @@ type Config struct {
 	TLS *tls.Config
 	// Metrics counts calls. nil: they are not counted.
 	Metrics *Metrics
+	// Now is the wall clock, for a Retry-After that is a date in an answer that bears none. It may step: nothing else goes by
+	// it. Default: time.Now.
+	Now func() time.Time
 }
 
 // Format prints the configuration without its secret, whatever the verb.
@@ -60,7 +63,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		endpoint: ep,
-		sender:   newSender(cfg.TLS),
+		sender:   newSender(cfg.TLS, ep.now),
 		tokens:   cfg.Tokens,
 		limiter:  cfg.Limiter,
 		noEffect: make(map[string]bool),
@@ -92,6 +95,7 @@ type endpoint struct {
 	transport *http.Transport
 	metrics   *Metrics
 	secrets   secrets
+	now       func() time.Time // the wall clock
 }
 
 func newEndpoint(cfg Config) (endpoint, error) {
@@ -124,7 +128,12 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	if agent == "" {
 		agent = "esimflow"
 	}
+	now := cfg.Now
+	if now == nil {
+		now = time.Now
+	}
 	return endpoint{
+		now:       now,
 		base:      strings.TrimRight(base.String(), "/"),
 		userAgent: agent,
 		client:    &http.Client{Transport: t, Timeout: timeout, CheckRedirect: noRedirects},
@@ -165,11 +174,11 @@ const (
 	drainAtEnd = 64 << 10 // what is read past the cap so that the connection can be used again
 )
 
-// readAnswer reads an answer whole, up to the cap. It never fails: what went wrong is in cut.
-func readAnswer(res *http.Response) answer { return readAnswerUpTo(res, bodyMax) }
+// readAnswer reads an answer that arrived now whole, up to the cap. It never fails: what went wrong is in cut.
+func readAnswer(res *http.Response, now time.Time) answer { return readAnswerUpTo(res, bodyMax, now) }
 
-func readAnswerUpTo(res *http.Response, limit int64) answer {
-	a := answer{status: res.StatusCode, header: res.Header, now: time.Now()}
+func readAnswerUpTo(res *http.Response, limit int64, now time.Time) answer {
+	a := answer{status: res.StatusCode, header: res.Header, now: now}
 	if res.StatusCode < 200 { // after a switch of protocols the body is the bare connection
 		return a
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http/httptrace"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -93,7 +94,7 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 		return "", 0, e
 	}
 	defer func() { _ = res.Body.Close() }()
-	a := readAnswer(res)
+	a := readAnswer(res, p.now())
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		e := classify(read, a, nil)
 		if slices.Contains(e.Fields, "client_id") || slices.Contains(e.Fields, "client_secret") {
@@ -107,11 +108,17 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 			ExpiresIn   integer `json:"expires_in"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(a.body, &answer) != nil || answer.Data.AccessToken == "" {
+	if json.Unmarshal(a.body, &answer) != nil || !sendable(string(answer.Data.AccessToken)) {
 		return "", 0, &Error{Status: a.status, Err: fmt.Errorf("%w: no access token", ErrUnreadable)}
 	}
 	seconds := min(max(answer.Data.ExpiresIn.value, 0), int64(tokenLifeMax/time.Second)) // a year would be cut down anyway
 	return string(answer.Data.AccessToken), time.Duration(seconds) * time.Second, nil
+}
+
+// sendable reports whether a token can be sent in a header: visible ASCII, and some of it. Another one would be kept for a day
+// and shared by all workers, and since no call could be made with it, no 401 would ever have it replaced.
+func sendable(token string) bool {
+	return token != "" && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 const (

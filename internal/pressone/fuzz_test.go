@@ -2,12 +2,10 @@ package pressone
 
 import (
 	"encoding/json"
-	"fmt"
-	"net/http"
+	"math/big"
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -59,46 +57,41 @@ func FuzzReadPage(f *testing.F) {
 	})
 }
 
-var codePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{0,32}$`)
-
-func FuzzClassify(f *testing.F) {
-	for _, seed := range []string{
-		`{"code":11,"reason":"x"}`, `{"code":"4033"}`, `{"data":{"quantity":"x"},"meta":{"message":"m"}}`, `{"data":[],"meta":{"message":"m"}}`,
-		`{"message":"Too Many Attempts."}`, `{"reason":"` + canaryLPA + `"}`, `<html>`, ``,
-	} {
-		for _, status := range []int{200, 302, 400, 401, 422, 429, 503} {
-			f.Add(status, []byte(seed), "30")
-		}
-	}
-	f.Fuzz(func(t *testing.T, status int, body []byte, after string) {
-		for _, m := range []method{post, read} {
-			e := classify(m, answer{status: status, header: http.Header{"Retry-After": {after}}, body: body}, nil)
-			require.Regexp(t, codePattern, e.Code)
-			require.LessOrEqual(t, utf8.RuneCountInString(e.Reason), reasonMax)
-			require.False(t, strings.ContainsAny(e.Reason, "\r\n\x00\x1b"), e.Reason)
-			require.NotContains(t, strings.ToLower(e.Reason), "lpa:1")
-			require.GreaterOrEqual(t, e.RetryAfter.Seconds(), 0.0)
-			if status < 400 || status > 499 {
-				require.Equal(t, Unknown, e.Disposition, "nothing but a 4xx says anything definite")
-			}
-			_ = fmt.Sprintf("%s %s %s", e, e.Class(), e.DeadLetterCode())
-		}
-	})
-}
-
+// FuzzDecimal takes math/big for a second opinion: an amount is exactly what was written, and its text is the only one for
+// that amount, so that two prices can be compared.
 func FuzzDecimal(f *testing.F) {
-	for _, seed := range []string{"9.50", "-0", "1e3", "12e-5", "0001.1000", "x", ""} {
+	for _, seed := range []string{
+		"9.50", "9.5", "-0", "1e3", "12e-5", "0001.1000", "1E+2", "-12.5e1", "1e40", "1e41", "0e40", ".5", "5.", "+1", "0x1p4", "1_000", " 1 ", "NaN", "Infinity",
+		"1/2", "٣", "99999999999999999999999999999999999999.99", "0.0000000000000000000000000000000000000001", "x", "",
+	} {
 		f.Add(seed)
 	}
+	canonical := regexp.MustCompile(`^(0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)\.[0-9]*[1-9])$`)
 	f.Fuzz(func(t *testing.T, s string) {
 		d, ok := ParseDecimal(s)
 		if !ok {
+			require.Empty(t, d)
 			return
 		}
+		require.Regexp(t, canonical, string(d))
+		require.LessOrEqual(t, len(d), decimalDigitsMax+2)
 		again, ok := ParseDecimal(string(d))
 		require.True(t, ok)
 		require.Equal(t, d, again, "canonical")
-		_, ok = d.Rat()
+		got, ok := d.Rat()
 		require.True(t, ok)
+		want, ok := new(big.Rat).SetString(strings.TrimSpace(s))
+		require.True(t, ok, "%q", s)
+		require.Zero(t, want.Cmp(got), "%q is not %s", s, d)
+
+		// In JSON it is the same, as a number and as text, wherever JSON takes it.
+		for _, raw := range []string{strings.TrimSpace(s), `"` + string(d) + `"`} {
+			if !json.Valid([]byte(raw)) {
+				continue
+			}
+			var read Decimal
+			require.NoError(t, json.Unmarshal([]byte(raw), &read))
+			require.Equal(t, d, read)
+		}
 	})
 }

@@ -88,7 +88,7 @@ func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e
 		return answer{}, e
 	}
 	defer func() { _ = res.Body.Close() }()
-	a = readAnswerUpTo(res, listMax)
+	a = readAnswerUpTo(res, listMax, c.now())
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		return answer{}, classify(read, a, c.noEffect)
 	}

@@ -126,12 +126,16 @@ type list[K comparable, T any] struct {
 // is complete when its last page was reached, the list did not shrink (then something may have slipped past between two
 // pages), and as many distinct elements were seen as the list has. From the second pass on as many as it had when that pass
 // began will do: a list that grows all the time would never be complete otherwise, and what it had then has been read.
+//
+// A list that says neither where it ends nor how long it is may answer every page with the same elements, as one does that
+// knows no pages. So does a list that grows by exactly a page between two requests; that one has something new when it is
+// read again, so a pass that ended in a repetition is complete only if it has met nothing that was not there before.
 func (l list[K, T]) all(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		seen := make(map[K]struct{})
 		for number := 1; ; number++ {
-			p := pass[K, T]{list: l, seen: seen, met: make(map[K]struct{})}
+			p := pass[K, T]{list: l, seen: seen, met: make(map[K]struct{}), before: len(seen)}
 			stopped, err := p.run(ctx, yield)
 			switch {
 			case stopped:
@@ -157,17 +161,21 @@ type pass[K comparable, T any] struct {
 	met    map[K]struct{} // met in this pass
 	first  integer        // the total when it began
 	final  integer        // the total when it ended
+	before int            // how many were seen when it began
 	shrunk bool
+	circle bool // it ended because a page repeated what was met before, for want of anything better
 }
 
 func (p *pass[K, T]) complete(number int) bool {
 	switch {
 	case p.shrunk:
 		return false
-	case !p.final.ok || int64(len(p.seen)) >= p.final.value:
-		return true
+	case p.final.ok:
+		return int64(len(p.seen)) >= p.final.value || number > 1 && int64(len(p.met)) >= p.first.value
+	case p.circle:
+		return number > 1 && len(p.seen) == p.before
 	}
-	return number > 1 && int64(len(p.met)) >= p.first.value
+	return true
 }
 
 func (p *pass[K, T]) run(ctx context.Context, yield func(T, error) bool) (stopped bool, err error) {
@@ -200,6 +208,7 @@ func (p *pass[K, T]) run(ctx context.Context, yield func(T, error) bool) (stoppe
 		case err != nil:
 			return false, err
 		case end:
+			p.circle = !fresh && len(got.items) > 0 && got.endless()
 			return false, nil
 		}
 	}
@@ -217,6 +226,9 @@ func (p *pass[K, T]) count(total integer) {
 	p.shrunk = p.shrunk || p.final.ok && total.value < p.final.value
 	p.final = total
 }
+
+// endless reports whether the page says nothing about the end of the list.
+func (g page) endless() bool { return !g.last.ok && g.next == nextUnsaid }
 
 // end reports whether the page is the last one. fresh says whether it had an element that was not met before.
 func (g page) end(number int, fresh bool) (bool, error) {

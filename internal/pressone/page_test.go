@@ -67,7 +67,7 @@ func TestOrders(t *testing.T) {
 			}
 			return `{"data":` + ids(p*3-2, p*3) + `}`
 		}, 9, 4},
-		"no paging information, until a page repeats": {func(int) string { return `{"data":` + ids(1, 3) + `,"meta":[]}` }, 3, 2},
+		"no paging information, until a page repeats": {func(int) string { return `{"data":` + ids(1, 3) + `,"meta":[]}` }, 3, 4},
 		"links only": {func(p int) string {
 			next := "null"
 			if p < 3 {

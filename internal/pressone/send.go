@@ -158,13 +158,14 @@ const (
 type sender struct {
 	client    *http.Client
 	transport *http.Transport
+	now       func() time.Time // the wall clock
 }
 
 // newSender builds a client of its own, shared with nobody:
 //   - HTTP/1.1 only: one request at a time on a connection, so that bytes written can be told to belong to a request;
 //   - no proxy, no redirects, no cookies, no compression (the body is kept as it came), no 100-continue;
 //   - headers and body leave in one write, and one TLS record: the buffer holds both, and TLS does not start small.
-func newSender(cfg *tls.Config) *sender {
+func newSender(cfg *tls.Config, now func() time.Time) *sender {
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
@@ -190,6 +191,7 @@ func newSender(cfg *tls.Config) *sender {
 	return &sender{
 		client:    &http.Client{Transport: t, CheckRedirect: noRedirects},
 		transport: t,
+		now:       now,
 	}
 }
 
@@ -274,5 +276,5 @@ func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer
 		return answer{}, e
 	}
 	defer func() { _ = res.Body.Close() }()
-	return readAnswer(res), nil
+	return readAnswer(res, d.now()), nil
 }
