@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 
@@ -36,13 +38,24 @@ func openPool(ctx context.Context, cfg config.Config, name string, size int32) (
 		pool.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	pool.ConnConfig.RuntimeParams["application_name"] = name
+	pool.ConnConfig.DialFunc = impatient(pool.ConnConfig.DialFunc, postgresSilence)
+	pool.PingTimeout = postgresPing
+	pool.AfterRelease = func(c *pgx.Conn) bool { return !readOnly(c.PgConn()) }
 	return pgxpool.NewWithConfig(ctx, pool)
+}
+
+// readOnly reports whether the server has said that this connection cannot write: after a
+// failover it may go on for as long as it likes with a server that is not the primary any
+// more. It is not used again, and the next one is made to whatever is primary then.
+func readOnly(c *pgconn.PgConn) bool {
+	return c.ParameterStatus("in_hot_standby") == "on" || c.ParameterStatus("default_transaction_read_only") == "on"
 }
 
 // connectNATS connects, or keeps trying to: NATS may come later.
 func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, error) {
 	options := append(NATSSecurity(cfg),
 		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
+		nats.PingInterval(natsPing), nats.MaxPingsOutstanding(natsPings),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("nats", "err", err) //nolint:sloglint // a callback without a context
 		}))

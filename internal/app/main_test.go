@@ -3,6 +3,7 @@ package app_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -15,9 +16,22 @@ const programVariable = "ESIMFLOW_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if p := os.Getenv(programVariable); p != "" {
+		if clock := os.Getenv(clockVariable); clock != "" {
+			app.SetWallClock(steppedClock(clock))
+		}
+		if d, err := time.ParseDuration(os.Getenv(silenceVariable)); err == nil {
+			app.SetPostgresSilence(d)
+		}
 		os.Exit(app.Main(app.Program(p), os.Stderr))
 	}
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-	)
+	leaks := []goleak.Option{goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck")}
+	// toxiproxy leaves a pump behind when a connection ends while there are data in it, and
+	// then whoever waits for that pump.
+	for _, f := range []string{
+		"/toxics.(*ToxicStub).Run", ".(*ToxicLink).read", ".(*ToxicLink).write", ".(*ToxicLink).AddToxic", ".(*ToxicLink).RemoveToxic",
+		".(*ToxicCollection).AddToxicJson", ".(*ToxicCollection).RemoveToxic", ".(*Proxy).Stop", ".(*Proxy).server", ".(*Proxy).freeBlocker",
+	} {
+		leaks = append(leaks, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2"+f))
+	}
+	goleak.VerifyTestMain(m, leaks...)
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
@@ -12,6 +13,9 @@ import (
 	"esimflow/internal/message"
 	"esimflow/internal/pressone"
 )
+
+// wallClock is what a worker takes for the time of day. Tests set it to one that steps.
+var wallClock = time.Now
 
 // provider is PressOne as a worker has it.
 type provider struct {
@@ -31,7 +35,7 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	p.gate.OnClose(func(pressone.Lane) { gateClosed() })
 	client := pressone.Config{
 		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
-		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics,
+		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Now: wallClock,
 	}
 	fetch, err := pressone.NewFetch(client)
 	if err != nil {

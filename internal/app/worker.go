@@ -45,7 +45,7 @@ func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worke
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, log: log, reg: newRegistry(), api: api, telemetry: telemetry}
-	w.notReady(errors.New("app: starting"))
+	w.notReady(nil)
 	return w, nil
 }
 
@@ -58,7 +58,12 @@ func (w *Worker) TelemetryAddr() string { return w.telemetry.Addr() }
 // Ready returns why the worker does not do its work, or nil.
 func (w *Worker) Ready() error { return (*w.ready.Load())() }
 
+// notReady says why the worker does not do its work yet; nil: that is over, and it is
+// still starting.
 func (w *Worker) notReady(err error) {
+	if err == nil {
+		err = errors.New("app: starting")
+	}
 	f := func() error { return err }
 	w.ready.Store(&f)
 }

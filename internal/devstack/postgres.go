@@ -142,9 +142,9 @@ func (s *PostgresServer) urlOf(name string) string {
 	return u.String()
 }
 
-// Start starts a server that was stopped with [PostgresServer.StopImmediate], on the same
-// data and under the same URL, and returns when it answers. It does nothing when the
-// server runs.
+// Start starts a server that was stopped with [PostgresServer.StopImmediate] or
+// [PostgresServer.StopFast], on the same data and under the same URL, and returns when it
+// answers. It does nothing when the server runs.
 func (s *PostgresServer) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,6 +191,14 @@ func (s *PostgresServer) StopImmediate() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stop("QUIT", true)
+}
+
+// StopFast ends Postgres in good order: open transactions are rolled back and clients told
+// so. It can be started again. It does nothing when the server is stopped.
+func (s *PostgresServer) StopFast() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop("INT", true)
 }
 
 // Stop ends Postgres for good (orderly where its data is kept) and removes what was

@@ -19,12 +19,13 @@ type Leadership struct {
 	TTL    time.Duration
 }
 
+// A lease that runs much longer than any does is from before Postgres's clock was set back.
 const leadSQL = `
 INSERT INTO lease (name, holder, expires_at)
 VALUES ($1, $2, now() + $3)
 ON CONFLICT (name) DO UPDATE
 SET holder = excluded.holder, expires_at = excluded.expires_at
-WHERE lease.holder = excluded.holder OR lease.expires_at < now()`
+WHERE lease.holder = excluded.holder OR lease.expires_at < now() OR lease.expires_at > now() + 10 * $3::interval`
 
 // Acquire takes or renews the leadership and reports whether it is held.
 func (l *Leadership) Acquire(ctx context.Context) (bool, error) {

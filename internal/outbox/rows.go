@@ -18,11 +18,12 @@ type row struct {
 }
 
 // In the order they were appended, so that a copy is published before it is forgotten;
-// failed ones wait for their turn and hold up nobody.
+// failed ones wait for their turn and hold up nobody. None waits for longer than a few
+// seconds: one that seems to is from before Postgres's clock was set back.
 const dueSQL = `
 SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id
 FROM outbox
-WHERE next_at <= now()
+WHERE next_at <= now() OR next_at > now() + interval '1 minute'
 ORDER BY id
 LIMIT $1`
 

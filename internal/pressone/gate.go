@@ -82,8 +82,18 @@ SELECT lane, reason, failures,
        extract(epoch FROM least(greatest(closed_until, now()), now() + interval '1 day') - now())::float8 AS seconds
 FROM provider_gate`
 
-// Refresh reads the rows. It is called at every heartbeat and on a hint.
+// $1 is the longest that a lane is closed for, in seconds. An operator's pause may be longer.
+const recallGateSQL = `
+UPDATE provider_gate
+SET closed_until = now() + make_interval(secs => $1::float8), updated_at = now()
+WHERE reason IN ('limited', 'account', 'outage') AND closed_until > now() + make_interval(secs => $1::float8)`
+
+// Refresh reads the rows. It is called at every heartbeat and on a hint. A lane that is closed for longer than any is was
+// closed before Postgres's clock was set back; it must not stay so for as long as that was.
 func (g *Gate) Refresh(ctx context.Context) error {
+	if _, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds()); err != nil {
+		return fmt.Errorf("pressone: recall gate: %w", err)
+	}
 	start := time.Now()
 	rows, err := g.db.Query(ctx, readGateSQL)
 	if err != nil {

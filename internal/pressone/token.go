@@ -139,7 +139,8 @@ func (s *SharedToken) lead(ctx context.Context, call *tokenCall) (Token, error) 
 const readTokenSQL = `
 SELECT t.version, t.ciphertext,
        coalesce(extract(epoch FROM t.expires_at - now()), 0)::float8 AS valid,
-       t.refreshing_until > now() AS refreshing,
+       t.refreshing_until > now() AND t.refreshing_until <= now() + 10 * make_interval(secs => $2::float8)
+           AND t.refreshing_by <> $1 AS refreshing,
        g.reason,
        extract(epoch FROM least(greatest(g.closed_until, now()), now() + interval '1 day') - now())::float8 AS closed
 FROM provider_token AS t, provider_gate AS g
@@ -159,7 +160,7 @@ type tokenRow struct {
 func (s *SharedToken) obtain(ctx context.Context) (Token, time.Time, error) {
 	for {
 		start := time.Now()
-		rows, err := s.db.Query(ctx, readTokenSQL)
+		rows, err := s.db.Query(ctx, readTokenSQL, s.holder, refreshLease.Seconds())
 		if err != nil {
 			return Token{}, time.Time{}, fmt.Errorf("read token: %w", err)
 		}
@@ -206,10 +207,13 @@ func closedLane(reason string, d time.Duration) *Error {
 	}
 }
 
+// A lease of our own is taken again: one goroutine at a time refreshes here, so it is left over from a commit whose answer
+// was lost. One that runs far longer than a lease does is from before Postgres's clock was set back.
 const claimRefreshSQL = `
 UPDATE provider_token
 SET refreshing_by = $1, refreshing_until = now() + make_interval(secs => $2::float8)
-WHERE version = $3 AND refreshing_until <= now()`
+WHERE version = $3 AND (refreshing_until <= now() OR refreshing_by = $1
+                        OR refreshing_until > now() + 10 * make_interval(secs => $2::float8))`
 
 const storeTokenSQL = `
 UPDATE provider_token

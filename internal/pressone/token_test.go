@@ -24,11 +24,13 @@ func counted(n *atomic.Int32) Fetch {
 	}
 }
 
+var holders atomic.Int32
+
 func sharedToken(tb testing.TB, db *pgxpool.Pool, fetch Fetch, change ...func(*SharedTokenConfig)) *SharedToken {
 	tb.Helper()
 	cfg := SharedTokenConfig{
 		DB: db, Fetch: fetch, Gate: NewGate(db, GateConfig{RetryInitial: 10 * time.Second}),
-		ClientID: "id", ClientSecret: canarySecret, Holder: "w",
+		ClientID: "id", ClientSecret: canarySecret, Holder: fmt.Sprint("w-", holders.Add(1)),
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -65,6 +65,23 @@ func TestChaosNeverLiesAboutEffects(t *testing.T) {
 	}
 }
 
+// A fault that only slows a call down does not carry chaos over to after its effect.
+func TestChaosBesideAFaultNeverLies(t *testing.T) {
+	t.Parallel()
+	c := setup(t, Config{
+		Chaos:  Chaos{Rate: 1, Seed: 3, Actions: []Action{Status}},
+		Faults: []Fault{{Endpoint: Orders, Action: Slow, Delay: time.Millisecond}},
+	})
+	for i := range 60 {
+		ref := fmt.Sprint("r", i, ".")
+		a, err := c.try(c.form("orders", orderForm(simPackage, "1", ref)))
+		require.NoError(t, err)
+		if code, _ := a.at("code").(float64); a.status == 429 || code == 13 {
+			require.Empty(t, c.srv.Sold(ref), "it said that nothing was done")
+		}
+	}
+}
+
 func TestChaosLeavesReadsAlone(t *testing.T) {
 	t.Parallel()
 	c := setup(t, Config{Chaos: Chaos{Rate: 1, Actions: []Action{Status}}})

@@ -1,6 +1,7 @@
 package pressonesim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -137,8 +138,9 @@ func (s *Sim) carryOut(w http.ResponseWriter, r *http.Request, c *call) {
 	subject := s.subject(c)
 	lucky := s.dice.roll(c.endpoint)
 	before := s.faults.take(subject, Before)
-	if before == nil && lucky != nil && (lucky.When == Before || !c.endpoint.buys()) {
-		before, lucky = lucky, nil
+	if lucky != nil && (lucky.When == Before || !c.endpoint.buys()) {
+		// One that another fault takes the place of is lost: after the effect it would lie.
+		before, lucky = cmp.Or(before, lucky), nil
 	}
 	mangled := before != nil && !c.endpoint.buys() && (before.Action == Garbled || before.Action == MissingID)
 	if before != nil && !mangled {

@@ -8,23 +8,38 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The states are named here although the argument names them too: the partial index
-// saga_due is used only if they are. A state of a newer version is not among them and is
-// left alone.
+// What was begun goes first, new requests after it, and each in the order in which they
+// were due. The states are named here although the argument names them too: the partial
+// indexes are used only if they are. A state of a newer version is not among them and is
+// left alone. The array keeps the planner from expecting many, and reading whole tables.
 const claimSQL = `
-WITH due AS (
+WITH begun AS (
     SELECT id
     FROM saga
-    WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND due_at <= now()
+    WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND due_at <= now()
       AND (state = ANY($2) OR deadline_at <= now())
     ORDER BY due_at
     LIMIT $3
     FOR UPDATE SKIP LOCKED
+), fresh AS (
+    SELECT id
+    FROM saga
+    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
+    ORDER BY due_at
+    LIMIT $3 - (SELECT count(*) FROM begun)
+    FOR UPDATE SKIP LOCKED
+), late AS (
+    SELECT id
+    FROM saga
+    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND deadline_at <= now() AND 'pending' <> ALL($2)
+    ORDER BY deadline_at
+    LIMIT $3 - (SELECT count(*) FROM begun)
+    FOR UPDATE SKIP LOCKED
 ), s AS (
     UPDATE saga
     SET worker = $1, version = version + 1, updated_at = now()
-    FROM due
-    WHERE saga.id = due.id AND EXISTS (SELECT FROM worker WHERE id = $1 AND expires_at > now())
+    WHERE id = ANY(ARRAY(SELECT id FROM begun UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM late))
+      AND EXISTS (SELECT FROM worker WHERE id = $1 AND expires_at > now())
     RETURNING saga.*
 )
 SELECT` + columns + `
@@ -32,8 +47,10 @@ FROM s
 JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 
-// Claim takes up to n due sagas in these states for a worker whose lease runs. Sagas past
-// their deadline are taken in any state: giving up needs no open lane.
+// Claim takes up to n due sagas in these states for a worker whose lease runs: first those
+// that were begun, which are bought, or may be, or were submitted in vain; however many new
+// ones wait, they do not wait behind them. Sagas past their deadline are taken in any
+// state: giving up needs no open lane.
 func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) ([]Saga, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -42,9 +59,14 @@ func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n 
 }
 
 const nextDueSQL = `
-SELECT COALESCE(EXTRACT(EPOCH FROM MIN(due_at) - now()), 3600)::float8
-FROM saga
-WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND state = ANY($1)`
+SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
+    (SELECT MIN(due_at)
+     FROM saga
+     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND state = ANY($1)),
+    (SELECT MIN(due_at)
+     FROM saga
+     WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1))
+) - now()), 3600)::float8`
 
 // NextDue is how long it is until the next saga in these states is due; an hour if there
 // is none.
@@ -56,12 +78,34 @@ func (st *Store) NextDue(ctx context.Context, states []State) (time.Duration, er
 	return time.Duration(seconds * float64(time.Second)), translate("next due", err)
 }
 
+const recallSQL = `
+WITH far AS (
+    SELECT id, now() + CASE state WHEN 'pending' THEN $1 WHEN 'unknown' THEN $2 + look_delay ELSE $2 END AS due_at
+    FROM saga
+    WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND due_at > now() + least($1::interval, $2::interval)
+)
+UPDATE saga
+SET due_at = far.due_at, version = version + 1, updated_at = now()
+FROM far
+WHERE saga.id = far.id AND saga.due_at > far.due_at AND worker IS NULL AND state IN ('pending', 'unknown', 'polling')`
+
+// Recall makes sagas due in at most that time, pending ones and others, and returns how
+// many were not. Whoever waits to look has its own delay on top, which is not cut short. It
+// is no transition: nothing happened to them.
+func (st *Store) Recall(ctx context.Context, pending, others time.Duration) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	tag, err := st.db.Exec(ctx, recallSQL, pending, others)
+	return tag.RowsAffected(), translate("recall", err)
+}
+
+// As for claims, a state of a newer version is not among these.
 const abandonedSQL = `
 SELECT` + columns + `
 FROM saga s
 JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id
-WHERE s.worker IS NOT NULL
+WHERE s.worker IS NOT NULL AND s.state IN ('pending', 'submitting', 'unknown', 'polling')
   AND NOT EXISTS (SELECT FROM worker w WHERE w.id = s.worker AND w.expires_at > now())
 LIMIT 1000`
 
@@ -76,7 +120,7 @@ SELECT` + columns + `
 FROM saga s
 JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id
-WHERE s.worker = $1`
+WHERE s.worker = $1 AND s.state IN ('pending', 'submitting', 'unknown', 'polling')`
 
 // HeldBy lists the sagas that a worker holds according to Postgres.
 func (st *Store) HeldBy(ctx context.Context, worker uuid.UUID) ([]Saga, error) {

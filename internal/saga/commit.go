@@ -39,7 +39,7 @@ func (r *Runner) commit(ctx context.Context, decisions ...Decision) (Saga, error
 			return Saga{}, &postponeError{until: r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))}
 		case IsData(err) && first.Answer != nil:
 			// What Postgres refuses for its content it will refuse again.
-			return Saga{}, errors.Join(err, r.Store.KeepAnswer(ctx, first.After.ID, first.After.Attempts, *first.Answer))
+			return Saga{}, errors.Join(err, r.keep(ctx, first))
 		case first.Entry.Event == SubmitStarted, IsData(err), ctx.Err() != nil:
 			// Whether an intent is on record is not known, so nothing is sent. The sweep
 			// finds out and hands the saga on.
@@ -62,41 +62,76 @@ func (r *Runner) moved(ctx context.Context, d Decision) Saga {
 
 // contest is for a write that changed nothing. Perhaps it is our own, committed when we
 // were not told. If not, somebody has taken the saga over; then what PressOne answered is
-// kept all the same, and if it was the order, whoever knows that may say so: the saga
-// that waits to be looked up, or to be submitted again, is found.
+// kept all the same, and if it was the order, whoever knows that says so.
 func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (Saga, error) {
 	if retried {
-		applied, err := r.Store.Applied(ctx, last)
+		var applied bool
+		err := r.persist(ctx, d.After, func() (err error) {
+			applied, err = r.Store.Applied(ctx, last)
+			return err
+		})
 		if err == nil && applied {
 			return r.moved(ctx, last), nil
 		}
 	}
-	if d.Answer == nil {
+	switch {
+	case d.Answer == nil, d.Entry.Event == Found: // of a late answer: tell tries again
 		return Saga{}, ErrConflict
+	case d.Entry.Event == Submitted:
+		return r.tell(ctx, d)
 	}
-	if err := r.Store.KeepAnswer(ctx, d.After.ID, d.After.Attempts, *d.Answer); err != nil {
+	if err := r.keep(ctx, d); err != nil {
 		return Saga{}, err
 	}
-	if d.Entry.Event != Submitted {
-		return Saga{}, ErrConflict
-	}
+	return Saga{}, ErrConflict
+}
+
+// tell gives a saga that others have taken over its order: PressOne's answer has come after
+// all, and is kept in the same commit. A saga that waits to be looked up, or to be submitted
+// again, is found; in any other state the answer is evidence, and no more.
+func (r *Runner) tell(ctx context.Context, d Decision) (Saga, error) {
 	for {
-		now, err := r.Store.Get(ctx, d.After.ID)
+		var now Saga
+		err := r.persist(ctx, d.After, func() (err error) {
+			now, err = r.Store.Get(ctx, d.After.ID)
+			return err
+		})
 		if err != nil {
-			return Saga{}, err
+			return Saga{}, errors.Join(err, r.keep(ctx, d))
 		}
 		if now.State != Unknown && now.State != Pending || now.Attempts != d.After.Attempts {
 			r.Log.ErrorContext(ctx, "PressOne's answer came after its saga had moved on: it is kept, and somebody should look",
 				"saga_id", now.ID, "state", now.State, "order_id", d.After.OrderID, "known_order_id", now.OrderID)
-			return Saga{}, ErrConflict
+			return Saga{}, errors.Join(r.keep(ctx, d), ErrConflict)
 		}
 		next, err := r.apply(ctx, now, Event{
-			Name: Found, Purchase: d.After.Purchase,
+			Name: Found, Purchase: d.After.Purchase, Answer: d.Answer,
 			Seen: "the late answer to the submission: " + d.Entry.Seen,
 		})
 		if !errors.Is(err, ErrConflict) {
 			return next, err
 		}
+	}
+}
+
+// keep keeps the answer of a decision that was not written; if Postgres had it after all, it
+// is there twice.
+func (r *Runner) keep(ctx context.Context, d Decision) error {
+	return r.persist(ctx, d.After, func() error {
+		return r.Store.KeepAnswer(ctx, d.After.ID, d.After.Attempts, *d.Answer)
+	})
+}
+
+// persist tries something until it works, Postgres refuses its content, or the worker's
+// budget is used up.
+func (r *Runner) persist(ctx context.Context, s Saga, do func() error) error {
+	for tries := 1; ; tries++ {
+		err := do()
+		if err == nil || IsData(err) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+			return err
+		}
+		r.Log.WarnContext(ctx, "Postgres was not reached, trying again", "saga_id", s.ID, "err", err)
+		pause(ctx, interval(50*time.Millisecond, 2*time.Second, tries))
 	}
 }
 
@@ -107,8 +142,14 @@ func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (S
 func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
 	seen := fmt.Sprintf("order %d, which another saga owns", e.Purchase.Order.ID)
 	now := r.Lease.Now()
-	if s.State == Unknown {
-		return r.apply(ctx, s, r.Policy.Unclear(now, s, Event{Seen: seen}))
+	switch s.State { //nolint:exhaustive // an order is named from these alone
+	case Unknown:
+		unclear := r.Policy.Unclear(now, s, Event{Seen: seen})
+		unclear.Answer = e.Answer
+		return r.apply(ctx, s, unclear)
+	case Pending:
+		r.Log.ErrorContext(ctx, "PressOne's late answer names an order that another saga owns: somebody should look", "saga_id", s.ID, "order_id", e.Purchase.Order.ID)
+		return Saga{}, r.persist(ctx, s, func() error { return r.Store.KeepAnswer(ctx, s.ID, s.Attempts, *e.Answer) })
 	}
 	first, err := r.Policy.Decide(s, Event{Name: OutcomeUnknown, Answer: e.Answer, Seen: seen}, now, 0)
 	if err != nil {

@@ -142,13 +142,19 @@ func (p Policy) move(d *Decision, e Event, now time.Time, roll float64) (State, 
 		look(delay, now)
 		return Unknown, nil
 	case WorkerLost:
-		look(p.SettleDelay, s.IntentDeadline)
+		sent := s.IntentDeadline
+		if e.SentBy.After(now) { // Postgres's clock has stepped, this way or that
+			sent = later(e.SentBy, earlier(sent, now.Add(p.SubmitTimeout)))
+		}
+		look(p.SettleDelay, sent)
 		return Unknown, nil
 	case FoundFailed:
 		retry()
 		return Pending, nil
 	case NotFound:
-		s.Looks++
+		if !e.Unwaited {
+			s.Looks++
+		}
 		s.Failures = 0
 		s.DueAt = now.Add(s.LookDelay)
 		return Unknown, nil
@@ -186,6 +192,20 @@ func (p Policy) move(d *Decision, e Event, now time.Time, roll float64) (State, 
 		return p.operate(d, e, now)
 	}
 	return "", &TransitionError{From: s.State, On: e.Name}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // operate is what operators do to a dead letter. Where a replay goes is not theirs to

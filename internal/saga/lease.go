@@ -20,6 +20,10 @@ import (
 // compares it with a deadline errs on the side of sending nothing. The machine's own idea
 // of the time is never asked, so it may step.
 //
+// Postgres's may step too: a failover leads to a machine with another clock. Comparing how
+// far either clock has come between two renewals tells, so that the lease knows since when
+// the two have run alike; a wait counts as waited only if it lies in that time: see Vouches.
+//
 // A lease that has run out is not revived: the worker gets a new id, and whatever was
 // held under the old one is written only if nobody has taken it over.
 type Lease struct {
@@ -28,11 +32,15 @@ type Lease struct {
 	ttl     time.Duration
 	metrics *Metrics
 
-	mu   sync.Mutex
-	id   uuid.UUID
-	base time.Time // Postgres's time at the last renewal…
-	sent time.Time // …and ours, with its monotonic reading, when it was sent
-	live int       // workers whose lease runs, this one among them
+	renewing sync.Mutex
+
+	mu     sync.Mutex
+	id     uuid.UUID
+	base   time.Time     // Postgres's time at the last renewal…
+	sent   time.Time     // …and ours, with its monotonic reading, when it was sent
+	took   time.Duration // from sending the last renewal to its answer
+	steady time.Time     // Postgres's time since which its clock has run like ours
+	live   int           // workers whose lease runs, this one among them
 }
 
 // ErrLeaseLost says that a worker's lease has run out.
@@ -59,10 +67,9 @@ RETURNING now(), (SELECT count(*) FROM worker WHERE expires_at > now())`
 func (l *Lease) Renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl/3) // so that one hung connection does not lose it
 	defer cancel()
-	l.mu.Lock()
-	id := l.id
-	l.mu.Unlock()
-
+	l.renewing.Lock()
+	defer l.renewing.Unlock()
+	id := l.ID()
 	if id != uuid.Nil {
 		err := l.write(ctx, renewSQL, id, id, l.ttl)
 		if !errors.Is(err, pgx.ErrNoRows) {
@@ -81,11 +88,20 @@ func (l *Lease) write(ctx context.Context, sql string, id uuid.UUID, args ...any
 	if err := l.db.QueryRow(ctx, sql, args...).Scan(&base, &live); err != nil {
 		return fmt.Errorf("saga: lease: %w", err)
 	}
+	took := time.Since(sent)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.id, l.base, l.sent, l.live = id, base, sent, live
+	ours, theirs := sent.Sub(l.sent), base.Sub(l.base)
+	if l.sent.IsZero() || theirs-ours > took+drift(ours) || ours-theirs > l.took+drift(ours) {
+		l.steady = base
+	}
+	l.id, l.base, l.sent, l.took, l.live = id, base, sent, took, live
 	return nil
 }
+
+// drift is how far two clocks may have come apart in d without either having been set. A
+// machine that corrects its clock gradually makes it a thousandth faster or slower.
+func drift(d time.Duration) time.Duration { return 10*time.Millisecond + d/500 }
 
 const resignSQL = `
 DELETE FROM worker
@@ -111,6 +127,18 @@ func (l *Lease) Bury(ctx context.Context) error {
 	return translate("bury workers", err)
 }
 
+const recallWorkersSQL = `
+UPDATE worker
+SET expires_at = now() + $1
+WHERE expires_at > now() + $1`
+
+// Recall shortens leases that run far longer than a lease does: they are from before
+// Postgres's clock was set back, and their workers may be dead. Those that live renew them.
+func (l *Lease) Recall(ctx context.Context) error {
+	_, err := l.db.Exec(ctx, recallWorkersSQL, 10*l.ttl) // others may have another LEASE_TTL for a while
+	return translate("recall workers", err)
+}
+
 // ID is the id that sagas are held under; Nil before the first renewal.
 func (l *Lease) ID() uuid.UUID {
 	l.mu.Lock()
@@ -126,6 +154,14 @@ func (l *Lease) Now() time.Time {
 }
 
 func (l *Lease) now() time.Time { return l.base.Add(time.Since(l.sent)) }
+
+// Vouches reports whether Postgres's clock is known to have run like ours since that time,
+// by Postgres's clock, and to have passed until. What lies between has then really gone by.
+func (l *Lease) Vouches(since, until time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !since.Before(l.steady) && !l.now().Before(until)
+}
 
 // Runs reports whether the lease with this id is held and has not run out, by our clock.
 func (l *Lease) Runs(id uuid.UUID) bool {

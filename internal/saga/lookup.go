@@ -20,6 +20,7 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 	if err := r.gate(pressone.LaneRead); err != nil && r.Lease.Now().Before(s.DeadlineAt) {
 		return Event{}, err
 	}
+	waited := r.waited(ctx, s)
 	e, err := r.lookUpReference(ctx, s)
 	if err == nil && e.Name == "" && s.Kind == message.Topup {
 		e, err = r.lookUpTopup(ctx, s)
@@ -34,12 +35,31 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 		return r.Policy.Unclear(r.Lease.Now(), s, failure(err)), nil
 	case e.Name == LookupFailed:
 		return r.Policy.Unclear(r.Lease.Now(), s, e), nil
+	case e.Name == "" && !waited:
+		return Event{Name: NotFound, Unwaited: true, Seen: "not found, but Postgres's clock may have stepped: this look does not count"}, nil
 	case e.Name == "" && s.Kind == message.Topup:
 		return r.Policy.Absent(s, "no order with our reference, and no top-up that could be ours"), nil
 	case e.Name == "":
 		return r.Policy.Absent(s, "no order with our reference"), nil
 	}
 	return e, nil
+}
+
+// waited reports whether what a look waits for has had its time: whether the last
+// LookDelay before the saga was due has really gone by. By Postgres's clock it has, or the
+// saga would not have been claimed; but that one may have stepped, and two looks that were
+// to be spaced might come at once. Nobody can tell how long a wait was that began before
+// the worker did.
+func (r *Runner) waited(ctx context.Context, s Saga) bool {
+	if r.Lease.Now().Before(s.DueAt) {
+		// Postgres's clock is ahead of what it was at the last renewal. What is due next goes
+		// by the time that we know, so find out before.
+		if err := r.beat(ctx); err != nil {
+			r.Log.WarnContext(ctx, "heartbeat", "what", "renew", "err", err)
+		}
+		return false
+	}
+	return r.Lease.Vouches(s.DueAt.Add(-s.LookDelay), s.DueAt)
 }
 
 // lookUpReference looks for our reference among the descriptions. No event: not there.

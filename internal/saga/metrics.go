@@ -9,10 +9,11 @@ import (
 
 // Metrics counts what happens to sagas.
 type Metrics struct {
-	transitions *prometheus.CounterVec // from, event, to: the edges of the table
-	ends        *prometheus.CounterVec // kind, end
-	conflicts   *prometheus.CounterVec // reason
-	deadLetters *prometheus.CounterVec // kind, code, class
+	transitions  *prometheus.CounterVec // from, event, to: the edges of the table
+	ends         *prometheus.CounterVec // kind, end
+	conflicts    *prometheus.CounterVec // reason
+	deadLetters  *prometheus.CounterVec // kind, code, class
+	unrecognized prometheus.Gauge
 }
 
 // NewMetrics registers the saga's metrics. Every edge of the table is there from the
@@ -33,6 +34,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "esimflow_dead_letters_total", Help: "Dead letters opened, by code and class.",
 		}, []string{"kind", "code", "class"}),
 	}
+	m.unrecognized = f.NewGauge(prometheus.GaugeOpts{
+		Name: "esimflow_saga_unrecognized_sagas",
+		Help: "Sagas in a state that this version does not know, left alone. Read from Postgres by every worker: use max by (), not sum.",
+	})
 	for _, r := range rules {
 		m.transitions.WithLabelValues(string(r.From), string(r.On), string(r.To))
 	}

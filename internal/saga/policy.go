@@ -37,6 +37,15 @@ func (p Policy) retryDelay(n int, roll float64, slow bool) time.Duration {
 	return time.Duration(roll * float64(interval(initial, longest, n)))
 }
 
+// longestWait is the longest that a saga in this state is meant to wait, unless PressOne
+// says that it has to be longer; the gate sees to that.
+func (p Policy) longestWait(s State) time.Duration {
+	if s == Pending {
+		return p.RetryMax * slowness
+	}
+	return max(p.RetryMax, p.PollMax, p.SubmitTimeout+max(p.SettleDelay, p.ListLag))
+}
+
 // pollDelay is the delay before the next poll after n polls that did not see it ready.
 // At least half of it is waited: a poll has nothing to avoid by going at once.
 func (p Policy) pollDelay(n int, roll float64) time.Duration {

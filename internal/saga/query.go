@@ -82,3 +82,20 @@ func (st *Store) Timeline(ctx context.Context, id uuid.UUID) ([]Entry, error) {
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
 	return all, translate("timeline", err)
 }
+
+// The condition is that of the index saga_unrecognized.
+const unrecognizedSQL = `
+SELECT count(*)
+FROM saga
+WHERE state NOT IN ('pending', 'submitting', 'unknown', 'polling', 'notifying', 'completed', 'dead_lettered', 'discarded')`
+
+// Unrecognized counts the sagas in states that this version does not know: a newer one
+// has written them, and they are left alone.
+func (st *Store) Unrecognized(ctx context.Context) (int, error) {
+	var n int
+	if err := st.db.QueryRow(ctx, unrecognizedSQL).Scan(&n); err != nil {
+		return 0, translate("unrecognized", err)
+	}
+	st.metrics.unrecognized.Set(float64(n))
+	return n, nil
+}

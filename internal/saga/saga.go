@@ -85,6 +85,8 @@ type Event struct {
 	Slow       bool          // back off ten times as slow: operator maintenance
 	Free       bool          // the submission does not count: never sent, or the account's fault
 	Ended      bool          // the unknown request has ended: LIST_LAG is enough
+	Unwaited   bool          // not_found: it was looked for too early for that to be evidence
+	SentBy     time.Time     // worker_lost: what was sent was sent by then, whatever the intent's deadline; zero: by that
 
 	Purchase *Purchase // submitted, found, not_ready, ready, adopted
 	Answer   *Answer   // PressOne's, to be kept raw

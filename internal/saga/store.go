@@ -181,6 +181,8 @@ func (st *Store) Applied(ctx context.Context, d Decision) (bool, error) {
 // KeepAnswer keeps PressOne's answer to a submission although the saga is no longer ours
 // to move: it is evidence, and a lost 200 is a lost product.
 func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, a.Body)
 	return translate("keep answer", err)
 }

@@ -50,7 +50,8 @@ func (r *Runner) share(ctx context.Context) error {
 
 // tend looks after sagas that nobody is driving.
 func (r *Runner) tend(ctx context.Context) error {
-	return errors.Join(r.sweep(ctx), r.takeOver(ctx), r.Lease.Bury(ctx))
+	_, err := r.Store.Unrecognized(ctx)
+	return errors.Join(r.sweep(ctx), r.takeOver(ctx), r.recall(ctx), r.Lease.Bury(ctx), err)
 }
 
 // takeOver gives the sagas of workers whose lease has run out to whoever is free. One
@@ -58,6 +59,9 @@ func (r *Runner) tend(ctx context.Context) error {
 // may have sent has settled.
 func (r *Runner) takeOver(ctx context.Context) error {
 	sagas, err := r.Store.Abandoned(ctx)
+	if len(sagas) > 0 {
+		err = errors.Join(err, r.beat(ctx)) // it may be Postgres's clock that has run away: see what it says now
+	}
 	for _, s := range sagas {
 		if !r.held.has(s.ID) { // ours, under an earlier lease: its goroutine sees to it
 			err = errors.Join(err, r.abandon(ctx, s, "its worker's lease ran out"))
@@ -92,7 +96,7 @@ func (r *Runner) abandon(ctx context.Context, s Saga, seen string) error {
 	var err error
 	if s.State == Submitting {
 		var d Decision
-		if d, err = r.Policy.Decide(s, Event{Name: WorkerLost, Seen: seen}, r.Lease.Now(), 0); err == nil {
+		if d, err = r.Policy.Decide(s, r.lost(s, seen), r.Lease.Now(), 0); err == nil {
 			err = r.Store.Apply(ctx, d)
 		}
 		if err == nil {
@@ -108,4 +112,25 @@ func (r *Runner) abandon(ctx context.Context, s Saga, seen string) error {
 		r.Wake()
 	}
 	return err
+}
+
+// lost is the event that a submitting saga's worker is lost. Unless Postgres's clock is
+// known to have run evenly since the intent, its deadline says little about what the
+// worker may still write; the worker's own lease, by its own clock, stops it then.
+func (r *Runner) lost(s Saga, seen string) Event {
+	e := Event{Name: WorkerLost, Seen: seen}
+	if !r.Lease.Vouches(s.IntentAt, s.IntentAt) {
+		e.SentBy = r.Lease.Now().Add(r.LeaseTTL)
+	}
+	return e
+}
+
+// recall brings back what a clock that was ahead has sent further into the future than
+// anything is meant to wait: Postgres's clock was set back.
+func (r *Runner) recall(ctx context.Context) error {
+	n, err := r.Store.Recall(ctx, r.Policy.longestWait(Pending), max(r.Policy.longestWait(Unknown), r.LeaseTTL))
+	if n > 0 {
+		r.Log.WarnContext(ctx, "sagas were due in a future that nobody plans for: Postgres's clock was set back?", "sagas", n)
+	}
+	return errors.Join(err, r.Lease.Recall(ctx))
 }
