@@ -3,9 +3,11 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,15 +30,27 @@ type campaignLink struct {
 
 func newCampaignLink(t *testing.T, server *toxiproxy.ApiServer, name, upstream string) *campaignLink {
 	t.Helper()
-	l := &campaignLink{name: name, addr: "127.0.0.1:0", upstream: upstream, server: server}
+	l := &campaignLink{name: name, addr: steadyAddr(t), upstream: upstream, server: server}
 	require.NoError(t, l.open())
-	l.addr = l.proxy.Listen
 	t.Cleanup(func() { _ = l.refuse() })
 	return l
 }
 
-// open lets connections through again, and is for a link that refuses them. The port is
-// free: somebody else having taken it meanwhile is an accident.
+// steadyAddr is an address whose port can be given up and taken again: it is not among
+// those that the kernel hands out to whoever connects somewhere.
+func steadyAddr(t *testing.T) string {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(18_000)))
+		if err == nil {
+			require.NoError(t, l.Close())
+			return l.Addr().String()
+		}
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+	}
+}
+
+// open lets connections through again, and is for a link that refuses them.
 func (l *campaignLink) open() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
