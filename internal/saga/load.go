@@ -144,7 +144,8 @@ func (st *Store) Busy(ctx context.Context, s Saga) (until time.Time, busy bool, 
 const rivalsSQL = `
 SELECT COALESCE(bool_or(state = 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS in_flight,
        COALESCE(bool_or(state <> 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS unresolved,
-       COALESCE(bool_or(state = 'submitting'), false) AS busy
+       COALESCE(bool_or(state = 'submitting'), false) AS busy,
+       COALESCE(bool_or(iccid = $5 AND intent_deadline > $3 AND intent_at < $4), false) AS same
 FROM saga
 WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
   AND package_id = $1 AND id <> $2`
@@ -154,6 +155,6 @@ WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'un
 // The time is that in which ours can have been made.
 func (st *Store) Rivals(ctx context.Context, s Saga, since, until time.Time) (Rivals, error) {
 	var v Rivals
-	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until).Scan(&v.InFlight, &v.Unresolved, &v.Busy)
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until, s.ICCID).Scan(&v.InFlight, &v.Unresolved, &v.Busy, &v.Same)
 	return v, translate("rivals", err)
 }

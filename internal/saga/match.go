@@ -73,6 +73,7 @@ type Rivals struct {
 	InFlight   bool // some of the same time are being submitted: they will own theirs in a moment
 	Unresolved bool // of some of the same time it is not known whether they were bought
 	Busy       bool // some are being submitted now
+	Same       bool // some of the same time are of the same eSIM: an order that names it could be theirs
 }
 
 // matchTopup finds a top-up of ours whose description PressOne has replaced: by type,
@@ -106,6 +107,8 @@ func matchTopup(s Saga, l listings) Event {
 	switch {
 	case len(ours)+len(oursElsewhen) > 1:
 		return ambiguous(len(ours)+len(oursElsewhen), "of this eSIM")
+	case len(ours) == 1 && l.rivals.Same:
+		return ambiguous(1, "of this eSIM, of which another top-up is unresolved,")
 	case len(ours) == 1:
 		return found(ours[0], "a top-up of this eSIM, in the right package and time")
 	case len(oursElsewhen) == 1:

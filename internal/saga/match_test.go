@@ -129,6 +129,43 @@ func TestMatchTopup(t *testing.T) {
 	}
 }
 
+// Of one eSIM another top-up is a dead letter, and may have been bought. The order could be
+// either's, so neither gets it: the books would be swapped.
+func TestAnotherTopupOfTheESIMIsUnresolved(t *testing.T) {
+	s := Saga{Kind: message.Topup, Reference: ourReference, ICCID: ourICCID, PackageID: "p"}
+	l := listings{
+		others: []pressone.Order{listed(1, "Topup ("+ourICCID+")", "completed")},
+		from:   time.Unix(500, 0), to: time.Unix(1500, 0), rivals: Rivals{Unresolved: true, Same: true},
+	}
+	e := matchTopup(s, l)
+	require.Equal(t, GaveUp, e.Name)
+	require.Contains(t, e.Seen, "another top-up is unresolved")
+	l.others = nil
+	require.Empty(t, matchTopup(s, l).Name)
+}
+
+func TestRivals(t *testing.T) {
+	b := setupStore(t)
+	topup := func(iccid string) message.Request { return message.Request{Kind: message.Topup, PackageID: "p", ICCID: iccid} }
+	stop := func(s Saga) Saga {
+		return b.apply(b.apply(s, Event{Name: OutcomeUnknown}), unresolved("x"))
+	}
+	since, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	stop(b.accept(topup(otherICCID), true))
+	s := b.accept(topup(ourICCID), true)
+	v, err := b.store.Rivals(t.Context(), s, since, until)
+	require.NoError(t, err)
+	require.Equal(t, Rivals{Unresolved: true}, v)
+	stop(s)
+	again := b.accept(topup(ourICCID), true)
+	v, err = b.store.Rivals(t.Context(), again, since, until)
+	require.NoError(t, err)
+	require.Equal(t, Rivals{Unresolved: true, Same: true}, v)
+	v, err = b.store.Rivals(t.Context(), again, until, until.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, Rivals{}, v, "of another time")
+}
+
 func TestNamelessOrdersOfAnotherTimeUnderLoad(t *testing.T) {
 	s := Saga{Kind: message.Topup, Reference: ourReference, ICCID: ourICCID, PackageID: "p"}
 	later := listed(1, "-", "completed")

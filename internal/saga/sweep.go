@@ -59,8 +59,11 @@ func (r *Runner) tend(ctx context.Context) error {
 // may have sent has settled.
 func (r *Runner) takeOver(ctx context.Context) error {
 	sagas, err := r.Store.Abandoned(ctx)
-	if len(sagas) > 0 {
-		err = errors.Join(err, r.beat(ctx)) // it may be Postgres's clock that has run away: see what it says now
+	if err != nil || len(sagas) == 0 {
+		return err
+	}
+	if err := r.beat(ctx); err != nil { // it may be Postgres's clock that has run away: see what it says now
+		return err
 	}
 	for _, s := range sagas {
 		if !r.held.has(s.ID) { // ours, under an earlier lease: its goroutine sees to it
