@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 	"time"
@@ -33,5 +34,20 @@ func TestMain(m *testing.M) {
 	} {
 		leaks = append(leaks, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2"+f))
 	}
+	patiently()
 	goleak.VerifyTestMain(m, leaks...)
+}
+
+// patiently runs more tests at a time than there are processors, unless told otherwise:
+// most of what they do is wait.
+func patiently() {
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if told {
+		return
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 }

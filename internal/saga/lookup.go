@@ -36,7 +36,7 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 	case e.Name == LookupFailed:
 		return r.Policy.Unclear(r.Lease.Now(), s, e), nil
 	case e.Name == "" && !waited:
-		return Event{Name: NotFound, Unwaited: true, Seen: "not found, but Postgres's clock may have stepped: this look does not count"}, nil
+		return Event{Name: NotFound, Unwaited: true, Seen: "nothing found, which does not count: our clock has not seen the whole wait"}, nil
 	case e.Name == "" && s.Kind == message.Topup:
 		return r.Policy.Absent(s, "no order with our reference, and no top-up that could be ours"), nil
 	case e.Name == "":
