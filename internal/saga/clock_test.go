@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/message"
+	"esimflow/internal/pressone"
 )
 
 // clockAhead is a clock that is found before Postgres's own, and that a test sets.
@@ -124,4 +125,24 @@ func TestRecall(t *testing.T) {
 	n, err = b.store.Recall(t.Context(), 10*time.Minute, 5*time.Minute)
 	require.NoError(t, err)
 	require.Zero(t, n)
+}
+
+// closedGate lets nobody read.
+type closedGate struct{ openGate }
+
+func (closedGate) ClosedFor(pressone.Lane) time.Duration { return time.Minute }
+
+// A saga is claimed before its time, by what its worker knows of Postgres's clock, which has
+// been set ahead. The worker learns of that before anything else can come of the look: what
+// is due next would otherwise go by the old time, come sooner, and seem to have been waited for.
+func TestALookLearnsOfTheClockFirst(t *testing.T) {
+	b := setupClock(t)
+	r := b.runner(oneProvider{})
+	r.Gate = closedGate{}
+	s := b.apply(b.accept(message.Request{}, true), Event{Name: OutcomeUnknown, Ended: true})
+	s.Worker, s.DeadlineAt = b.lease.ID(), s.DueAt.Add(24*time.Hour)
+	b.stepClock(time.Hour)
+	_, err := r.lookUp(t.Context(), s)
+	require.Error(t, err, "the lane is closed")
+	require.False(t, b.lease.Now().Before(s.DueAt.Add(30*time.Minute)), "the lease knows what time it is")
 }

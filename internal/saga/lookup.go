@@ -17,10 +17,13 @@ const clockSlack = 10 * time.Minute
 // lookUp asks PressOne whether the last submission took effect. Only complete lists
 // count: an order that is not on a list that could not be read to its end proves nothing.
 func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
+	waited, err := r.waited(ctx, s)
+	if err != nil {
+		return Event{}, err
+	}
 	if err := r.gate(pressone.LaneRead); err != nil && r.Lease.Now().Before(s.DeadlineAt) {
 		return Event{}, err
 	}
-	waited := r.waited(ctx, s)
 	e, err := r.lookUpReference(ctx, s)
 	if err == nil && e.Name == "" && s.Kind == message.Topup {
 		e, err = r.lookUpTopup(ctx, s)
@@ -50,16 +53,19 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 // saga would not have been claimed; but that one may have stepped, and two looks that were
 // to be spaced might come at once. Nobody can tell how long a wait was that began before
 // the worker did.
-func (r *Runner) waited(ctx context.Context, s Saga) bool {
-	if r.Lease.Now().Before(s.DueAt) {
-		// Postgres's clock is ahead of what it was at the last renewal. What is due next goes
-		// by the time that we know, so find out before.
-		if err := r.beat(ctx); err != nil {
-			r.Log.WarnContext(ctx, "heartbeat", "what", "renew", "err", err)
-		}
-		return false
+func (r *Runner) waited(ctx context.Context, s Saga) (bool, error) {
+	if !r.Lease.Now().Before(s.DueAt) {
+		return r.Lease.Vouches(s.DueAt.Add(-s.LookDelay), s.DueAt), nil
 	}
-	return r.Lease.Vouches(s.DueAt.Add(-s.LookDelay), s.DueAt)
+	// Postgres's clock is ahead of what it was at the last renewal. Whatever comes of the look,
+	// what is due next goes by the time that we know: find out before anything else, or the
+	// next look would come sooner, and seem to have been waited for.
+	if err := r.beat(ctx); err != nil {
+		r.Log.WarnContext(ctx, "heartbeat", "what", "renew", "err", err)
+		pause(ctx, contended)
+		return false, &postponeError{until: s.DueAt}
+	}
+	return false, nil
 }
 
 // lookUpReference looks for our reference among the descriptions. No event: not there.

@@ -146,7 +146,9 @@ func TestAnotherTopupOfTheESIMIsUnresolved(t *testing.T) {
 
 func TestRivals(t *testing.T) {
 	b := setupStore(t)
-	topup := func(iccid string) message.Request { return message.Request{Kind: message.Topup, PackageID: "p", ICCID: iccid} }
+	topup := func(iccid string) message.Request {
+		return message.Request{Kind: message.Topup, PackageID: "p", ICCID: iccid}
+	}
 	stop := func(s Saga) Saga {
 		return b.apply(b.apply(s, Event{Name: OutcomeUnknown}), unresolved("x"))
 	}
