@@ -149,9 +149,7 @@ func TestRivals(t *testing.T) {
 	topup := func(iccid string) message.Request {
 		return message.Request{Kind: message.Topup, PackageID: "p", ICCID: iccid}
 	}
-	stop := func(s Saga) Saga {
-		return b.apply(b.apply(s, Event{Name: OutcomeUnknown}), unresolved("x"))
-	}
+	stop := func(s Saga) { b.apply(b.apply(s, Event{Name: OutcomeUnknown}), unresolved("x")) }
 	since, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	stop(b.accept(topup(otherICCID), true))
 	s := b.accept(topup(ourICCID), true)
