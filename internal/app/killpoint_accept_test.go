@@ -54,7 +54,7 @@ func acceptPoints() []killPoint {
 			},
 		},
 		{
-			name: "02-accepted", what: "the commit of its acceptance", edge: accepted, env: stepwise,
+			name: "02-accepted", what: "the commit of its acceptance", edge: accepted, env: stepwise, arrange: orderingClosed,
 			sides: map[moment]killed{
 				before: {
 					books: "no saga, PressOne has sold 0",
@@ -68,7 +68,7 @@ func acceptPoints() []killPoint {
 			},
 		},
 		{
-			name: "03-accepted-topup", what: "the commit of its acceptance", edge: accepted, kind: message.Topup,
+			name: "03-accepted-topup", what: "the commit of its acceptance", edge: accepted, kind: message.Topup, arrange: orderingClosed,
 			sides: map[moment]killed{
 				before: {
 					books: "no saga, PressOne has sold 0",
@@ -253,4 +253,12 @@ func topupPoints() []killPoint {
 			},
 		},
 	}
+}
+
+// orderingClosed keeps the victim from claiming what it has accepted, in the moment before
+// it is dead. Later opens it.
+func orderingClosed(b *bench) {
+	b.t.Helper()
+	_, err := b.db.Exec(b.t.Context(), "UPDATE provider_gate SET closed_until = now() + interval '100 seconds' WHERE lane = 'write'")
+	require.NoError(b.t, err)
 }

@@ -33,6 +33,8 @@ func cutPoints() []cutPoint {
 	}
 	claim := like("10-claimed")
 	claim.killed, claim.once = nil, func(b *bench) bool { return b.count("SELECT count(*) FROM saga WHERE state = 'pending'") == 1 }
+	accepted := like("02-accepted")
+	accepted.arrange = nil // nobody opens the lane
 	late := like("56-late-fragment")
 	late.late, late.env = nil, map[string]string{"SUBMIT_TIMEOUT": "5s"}
 	lateFound := like("57-late-answer")
@@ -51,6 +53,7 @@ func cutPoints() []cutPoint {
 			require.Eventually(b.t, func() bool { return b.streamed(message.DeadLettersStream) == 1 }, unhurried, 5*time.Millisecond)
 		}},
 		{killPoint: claim},
+		{killPoint: accepted},
 		{killPoint: like("50-submitted"), kept: true},
 		{killPoint: like("51-submitted-topup"), kept: true},
 		{killPoint: late, moved: true, kept: true},
@@ -60,7 +63,7 @@ func cutPoints() []cutPoint {
 		{killPoint: like("22-token-stored"), soon: true},
 	}
 	for _, name := range []string{
-		"01-accepted-with-intent", "02-accepted", "12-intent", "13-intent-topup", "31-list-unread",
+		"01-accepted-with-intent", "12-intent", "13-intent-topup", "31-list-unread",
 		"52-no-answer", "54-not-applied", "55-refused", "62-found", "63-found-topup", "65-not-found", "66-proved-absent",
 		"73-ready", "80-leadership", "82-announced", "84-letter-noted",
 	} {
