@@ -77,17 +77,26 @@ func (s *NATSServer) Start() error {
 	if err != nil {
 		return fmt.Errorf("devstack: NATS: %w", err)
 	}
-	srv.Start()
-	if !srv.ReadyForConnections(natsReadyTimeout) {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		return fmt.Errorf("devstack: NATS was not ready in %s", natsReadyTimeout)
+	if err := awaitNATS(srv); err != nil {
+		return err
 	}
 	s.running = srv
 	if s.port == server.RANDOM_PORT {
 		s.port = srv.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // Host and Port make it one
 	}
 	return nil
+}
+
+// awaitNATS starts a server and waits until clients can connect; one that is not ready in
+// time is ended.
+func awaitNATS(srv *server.Server) error {
+	srv.Start()
+	if srv.ReadyForConnections(natsReadyTimeout) {
+		return nil
+	}
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	return fmt.Errorf("devstack: NATS was not ready in %s", natsReadyTimeout)
 }
 
 // checkFree asks for the port first: a server that does not get its port says so to its log

@@ -207,11 +207,8 @@ func (n *natsNode) start() error {
 	if err != nil {
 		return fmt.Errorf("devstack: NATS: %w", err)
 	}
-	srv.Start()
-	if !srv.ReadyForConnections(natsReadyTimeout) {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		return fmt.Errorf("devstack: NATS was not ready in %s", natsReadyTimeout)
+	if err := awaitNATS(srv); err != nil {
+		return err
 	}
 	n.running = srv
 	return nil

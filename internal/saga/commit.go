@@ -142,12 +142,12 @@ func (r *Runner) persist(ctx context.Context, s Saga, do func() error) error {
 func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
 	seen := fmt.Sprintf("order %d, which another saga owns", e.Purchase.Order.ID)
 	now := r.Lease.Now()
-	switch s.State { //nolint:exhaustive // an order is named from these alone
-	case Unknown:
+	if s.State == Unknown {
 		unclear := r.Policy.Unclear(now, s, Event{Seen: seen})
 		unclear.Answer = e.Answer
 		return r.apply(ctx, s, unclear)
-	case Pending:
+	}
+	if s.State == Pending { // only a late answer names an order then
 		r.Log.ErrorContext(ctx, "PressOne's late answer names an order that another saga owns: somebody should look", "saga_id", s.ID, "order_id", e.Purchase.Order.ID)
 		return Saga{}, r.persist(ctx, s, func() error { return r.Store.KeepAnswer(ctx, s.ID, s.Attempts, *e.Answer) })
 	}
