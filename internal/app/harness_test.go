@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -226,20 +227,38 @@ func (b *bench) events() []event {
 	return all
 }
 
-// messages lists what is on a stream.
-func (b *bench) messages(stream string) []*jetstream.RawStreamMsg {
+// messages lists what is on a stream. It asks until it is answered: what is asked while
+// the server is being restarted is lost.
+func (b *bench) messages(stream string) (all []*jetstream.RawStreamMsg) {
 	b.t.Helper()
-	s, err := b.js.Stream(context.Background(), stream)
+	var err error
+	for range 10 {
+		if all, err = b.read(stream); err == nil {
+			break
+		}
+	}
 	require.NoError(b.t, err)
+	return all
+}
+
+func (b *bench) read(stream string) ([]*jetstream.RawStreamMsg, error) {
+	s, err := b.js.Stream(context.Background(), stream)
+	if err != nil {
+		return nil, err
+	}
 	state := s.CachedInfo().State
 	var all []*jetstream.RawStreamMsg
 	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
 		m, err := s.GetMsg(context.Background(), seq)
-		if err == nil {
-			all = append(all, m)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
 	}
-	return all
+	return all, nil
 }
 
 // lockedBuffer is a log that tests read while it is written.

@@ -19,7 +19,7 @@ import (
 )
 
 // Another session holds a snapshot for as long as hundreds of sagas flow, as a back-up
-// does; and one forgets its transaction with the worker's lease locked, one with sagas
+// does; and one forgets its transaction with the workers' leases locked, one with sagas
 // locked, and one with the table locked as ALTER TABLE would. Whatever stands still
 // meanwhile goes on afterwards.
 func TestOthersHoldOn(t *testing.T) {
@@ -32,7 +32,7 @@ func TestOthersHoldOn(t *testing.T) {
 	n := p.traffic("snapshot", 150, 30)
 	p.progress(50, "completed")
 
-	lease := p.hold(pgx.TxOptions{}, "SELECT FROM worker FOR UPDATE")
+	lease := p.hold(pgx.TxOptions{}, "LOCK TABLE worker IN EXCLUSIVE MODE") // a row's lock would leave room for a new lease
 	n += p.traffic("lease", 30, 5)
 	require.Eventually(t, func() bool { return w.Ready() != nil }, 30*time.Second, 10*time.Millisecond, "a lease that cannot be renewed runs out")
 	lease()

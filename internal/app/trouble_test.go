@@ -89,11 +89,13 @@ func (p *trouble) hangUp() (n int) {
 	return n
 }
 
-// hold begins a transaction, runs sql in it, and leaves it open until release.
+// hold begins a transaction, runs sql in it, and leaves it open until release, or until
+// the test has ended: a pool waits for what it has lent.
 func (p *trouble) hold(options pgx.TxOptions, sql string) (release func()) {
 	p.t.Helper()
 	tx, err := p.db.BeginTx(p.t.Context(), options)
 	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	_, err = tx.Exec(p.t.Context(), sql)
 	require.NoError(p.t, err)
 	return func() { require.NoError(p.t, tx.Rollback(context.Background())) }
