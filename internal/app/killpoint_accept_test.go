@@ -140,7 +140,7 @@ func claimPoints() []killPoint {
 			},
 		},
 		{
-			name: "11-given-back", what: "the commit that gives it back from a worker that was killed", stop: writes("state <> 'submitting'"),
+			name: "11-given-back", what: "the commit that gives it back from a worker that was killed", stop: givesBack,
 			env: stepwise, killed: []killPoint{{edge: intent, when: before}},
 			sides: map[moment]killed{
 				before: {books: "pending and held, PressOne has sold 0", story: "The worker that would have given it back is killed too. " + givenBack},

@@ -14,14 +14,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/stretchr/testify/require"
 )
 
-// pgStatement is one statement as it was sent, with its parameters in the wire's format: of
-// a text, that is the text.
+// pgStatement is one statement as it was sent, with its parameters in the wire's format.
 type pgStatement struct {
-	sql  string
-	args [][]byte
+	sql     string
+	args    [][]byte
+	formats []int16 // of the parameters: none: text, one: of all
 }
 
 // pgWrite is what becomes durable at once: the statements of a transaction at its COMMIT, or
@@ -42,12 +43,30 @@ func (w pgWrite) find(fragment string) (pgStatement, bool) {
 	return w.statements[i], true
 }
 
-// arg is the n-th parameter, from 1, as text.
-func (s pgStatement) arg(n int) string {
+// texts is the n-th parameter, from 1, which is an array of texts; NULL is "".
+func (s pgStatement) texts(n int) []string {
 	if n > len(s.args) {
-		return ""
+		return nil
 	}
-	return string(s.args[n-1])
+	format := int16(pgtype.TextFormatCode)
+	switch len(s.formats) {
+	case 0:
+	case 1:
+		format = s.formats[0]
+	default:
+		format = s.formats[n-1]
+	}
+	var elements []*string
+	if err := pgtype.NewMap().Scan(pgtype.TextArrayOID, format, s.args[n-1], &elements); err != nil {
+		return nil
+	}
+	all := make([]string, len(elements))
+	for i, e := range elements {
+		if e != nil {
+			all[i] = *e
+		}
+	}
+	return all
 }
 
 // writes recognises a write by a fragment of one of its statements. Outside a transaction,
@@ -55,8 +74,13 @@ func (s pgStatement) arg(n int) string {
 func writes(fragment string) step {
 	return step{postgres: func(w pgWrite) bool {
 		_, ok := w.find(fragment)
-		return ok && !slices.ContainsFunc(w.tags, func(tag string) bool { return !w.commit && strings.HasSuffix(tag, " 0") })
+		return ok && !w.idle()
 	}}
+}
+
+// idle reports whether it is known to have changed nothing.
+func (w pgWrite) idle() bool {
+	return !w.commit && slices.ContainsFunc(w.tags, func(tag string) bool { return strings.HasSuffix(tag, " 0") })
 }
 
 // postgres puts a proxy in front of Postgres and returns its connection string.
@@ -121,7 +145,7 @@ func (c *pgTalk) up(client, server net.Conn) error {
 			if err := m.Decode(body); err != nil {
 				return err
 			}
-			c.trip = append(c.trip, pgStatement{c.prepared[m.PreparedStatement], m.Parameters})
+			c.trip = append(c.trip, pgStatement{c.prepared[m.PreparedStatement], m.Parameters, m.ParameterFormatCodes})
 			continue
 		case 'Q':
 			var m pgproto3.Query

@@ -137,7 +137,7 @@ func lateAnswerPoints() []killPoint {
 		"others have taken the saga over and proved it absent (and were killed). Then PressOne's answer arrives. "
 	return []killPoint{
 		{
-			name: "56-late-fragment", what: "the commit that keeps PressOne's late answer", stop: writes("INSERT INTO saga_answer"),
+			name: "56-late-fragment", what: "the commit that keeps PressOne's late answer", stop: writes("INSERT INTO saga_answer (saga_id, attempt, status, body)\nVALUES"),
 			arrange: fault(pressonesim.Fault{Action: pressonesim.Garbled, When: pressonesim.After, Times: 1}),
 			late:    []killPoint{takenOver}, env: patience,
 			sides: map[moment]killed{

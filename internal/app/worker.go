@@ -144,7 +144,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	var consumers []*intake.Consumer
 	for _, kind := range message.Kinds() {
 		consumers = append(consumers, intake.NewConsumer(intake.Config{
-			JetStream: js, DB: db, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
+			JetStream: js, DB: db, Store: store, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
 			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log,
 		}))
 	}

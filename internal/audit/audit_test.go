@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -113,10 +112,8 @@ func (b *bench) accept(r message.Request, events ...saga.Event) saga.Saga {
 	s := saga.New(r, saga.Source{Body: []byte("{}"), Metadata: json.RawMessage("{}")}, time.Now())
 	d, err := policy.Decide(s, saga.Event{Name: saga.Accepted}, time.Now(), 0)
 	require.NoError(b.t, err)
-	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.DB, func(tx pgx.Tx) error {
-		_, err := saga.Accept(b.t.Context(), tx, []saga.Decision{d})
-		return err
-	}))
+	_, err = b.Store.Accept(b.t.Context(), []saga.Decision{d})
+	require.NoError(b.t, err)
 	return b.happen(s.ID, events...)
 }
 

@@ -60,10 +60,8 @@ func (b *bench) saga(id string, events ...saga.Event) saga.Saga {
 	s := saga.New(r, saga.Source{Body: []byte("{}"), Metadata: json.RawMessage("{}")}, time.Now())
 	d, err := policy.Decide(s, saga.Event{Name: saga.Accepted}, time.Now(), 0)
 	require.NoError(b.t, err)
-	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.DB, func(tx pgx.Tx) error {
-		_, err := saga.Accept(b.t.Context(), tx, []saga.Decision{d})
-		return err
-	}))
+	_, err = b.Store.Accept(b.t.Context(), []saga.Decision{d})
+	require.NoError(b.t, err)
 	return b.happen(s.ID, events...)
 }
 

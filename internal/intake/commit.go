@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,9 +31,16 @@ type arrival struct {
 // is cancelled: a message that is not acknowledged is delivered again.
 func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 	received := time.Now()
+	var arrivals []*arrival // once they are stored
 	var refused error
 	for failures := 0; ; failures++ {
-		arrivals, err := c.store(ctx, batch, refused)
+		var err error
+		if arrivals == nil {
+			arrivals, err = c.store(ctx, batch, refused)
+		}
+		if err == nil {
+			err = c.bury(ctx, arrivals)
+		}
 		if err == nil {
 			c.setProblem(nil)
 			for _, a := range arrivals {
@@ -51,7 +59,7 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 			return
 		}
 		if saga.IsData(err) && refused == nil {
-			refused = err // this one cannot be stored as a request: bury it
+			arrivals, refused = nil, err // this one cannot be stored as a request: bury it
 			continue
 		}
 		if ctx.Err() != nil {
@@ -63,8 +71,8 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 	}
 }
 
-// store writes what becomes of a batch in one transaction, and starts what can be run at
-// once. If Postgres has refused the batch, which is then one message, it is buried.
+// store writes a batch's sagas in one commit, and starts what can be run at once. What
+// could not be understood, or is a conflict, is left to bury. If Postgres has refused the batch, which is then one message, it is buried.
 func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused error) ([]*arrival, error) {
 	admission := c.Runner.Admit(c.Kind, len(batch))
 	arrivals, err := c.understand(batch, admission, refused)
@@ -75,13 +83,7 @@ func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused err
 	// Stopping does not cancel a commit under way.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	err = pgx.BeginTxFunc(ctx, c.DB, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		if err := accept(ctx, tx, arrivals); err != nil {
-			return err
-		}
-		return bury(ctx, tx, arrivals)
-	})
-	if err != nil {
+	if err := c.accept(ctx, arrivals); err != nil {
 		admission.Cancel()
 		return nil, err
 	}
@@ -92,12 +94,6 @@ func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused err
 		}
 	}
 	admission.Start(started)
-	for _, a := range arrivals {
-		if a.letter.ID != "" {
-			c.Published()
-			break
-		}
-	}
 	return arrivals, nil
 }
 
@@ -140,7 +136,7 @@ func (c *Consumer) understand(batch []jetstream.Msg, admission *saga.Admission, 
 }
 
 // accept inserts the sagas and finds out which of them were there before.
-func accept(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
+func (c *Consumer) accept(ctx context.Context, arrivals []*arrival) error {
 	var decisions []saga.Decision
 	var of []*arrival
 	for _, a := range arrivals {
@@ -151,7 +147,7 @@ func accept(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 	if len(decisions) == 0 {
 		return nil
 	}
-	known, err := saga.Accept(ctx, tx, decisions)
+	known, err := c.Store.Accept(ctx, decisions)
 	if err != nil {
 		return err
 	}
@@ -172,21 +168,34 @@ func accept(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 }
 
 // bury stores the dead letters and their copies for the stream.
+func (c *Consumer) bury(ctx context.Context, arrivals []*arrival) error {
+	bad := slices.DeleteFunc(slices.Clone(arrivals), func(a *arrival) bool { return a.letter.ID == "" })
+	if len(bad) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	err := pgx.BeginTxFunc(ctx, c.DB, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if err := saga.Durable(ctx, tx); err != nil {
+			return err
+		}
+		return bury(ctx, tx, bad)
+	})
+	if err == nil {
+		c.Published()
+	}
+	return err
+}
+
 func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 	var letters pgx.Batch
 	isNew := map[string]bool{}
 	for _, a := range arrivals {
-		if a.letter.ID == "" {
-			continue
-		}
 		packageID, iccid := a.decision.After.PackageID, a.decision.After.ICCID
 		saga.QueueLetter(&letters, a.letter, packageID, iccid).Exec(func(tag pgconn.CommandTag) error {
 			isNew[a.letter.ID] = isNew[a.letter.ID] || tag.RowsAffected() == 1 // it may be there twice
 			return nil
 		})
-	}
-	if letters.Len() == 0 {
-		return nil
 	}
 	if err := tx.SendBatch(ctx, &letters).Close(); err != nil {
 		return fmt.Errorf("intake: dead letters: %w", err)

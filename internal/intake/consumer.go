@@ -21,6 +21,7 @@ type Config struct {
 	JetStream jetstream.JetStream
 	DB        *pgxpool.Pool
 	Kind      message.Kind
+	Store     *saga.Store
 	Policy    saga.Policy
 	Lease     *saga.Lease
 	Runner    *saga.Runner

@@ -45,7 +45,7 @@ func setup(t *testing.T, stall time.Duration) *intakeBench {
 	lease := saga.NewLease(db, "test", time.Minute, metrics)
 	require.NoError(t, lease.Renew(t.Context()))
 	c := NewConsumer(Config{
-		JetStream: js, DB: db, Kind: message.Order, Lease: lease,
+		JetStream: js, DB: db, Store: saga.NewStore(db, metrics), Kind: message.Order, Lease: lease,
 		Policy:  saga.Policy{SubmitTimeout: time.Minute, Deadline: time.Hour, RetryInitial: time.Second, RetryMax: time.Minute},
 		Runner:  saga.NewRunner(saga.RunnerConfig{MaxInFlight: 10, Lease: lease}), // does not run: there is no room
 		Metrics: NewMetrics(prometheus.NewRegistry(), metrics), Published: func() {},

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -19,35 +20,63 @@ type Message struct {
 	Forget     bool      // delete the letter's copy from its stream, instead of publishing
 }
 
-const appendSQL = `
-INSERT INTO outbox (op, subject, message_id, headers, body, saga_id, dead_letter_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7)`
+// Columns are the outbox's, as Rows has them.
+const Columns = `op, subject, message_id, headers, body, saga_id, dead_letter_id`
 
-// Queue adds the insertion of the messages to b, which the caller sends in its
-// transaction: they are published after, and only if, that transaction commits.
-func Queue(b *pgx.Batch, messages ...Message) {
-	for _, m := range messages {
-		op := "publish"
-		if m.Forget {
-			op = "forget"
-		}
-		header, body := m.Header, m.Body
-		if header == nil {
-			header = nats.Header{}
-		}
-		if body == nil {
-			body = []byte{}
-		}
-		b.Queue(appendSQL, op, m.Subject, m.ID, header, body, nullable(m.Saga), nullable(m.DeadLetter))
-	}
+// Rows is messages column by column: the parameters of a statement that appends them.
+type Rows struct {
+	ops, subjects, ids []string
+	headers            []json.RawMessage
+	bodies             [][]byte
+	sagas, letters     []*uuid.UUID
 }
+
+// Add adds a message.
+func (r *Rows) Add(m Message) error {
+	op := "publish"
+	if m.Forget {
+		op = "forget"
+	}
+	header, body := m.Header, m.Body
+	if header == nil {
+		header = nats.Header{}
+	}
+	if body == nil {
+		body = []byte{}
+	}
+	text, err := json.Marshal(header)
+	if err != nil {
+		return fmt.Errorf("outbox: headers: %w", err)
+	}
+	r.ops, r.subjects, r.ids = append(r.ops, op), append(r.subjects, m.Subject), append(r.ids, m.ID)
+	r.headers, r.bodies = append(r.headers, text), append(r.bodies, body)
+	r.sagas, r.letters = append(r.sagas, nullable(m.Saga)), append(r.letters, nullable(m.DeadLetter))
+	return nil
+}
+
+// Arguments are the columns, in the order of Columns.
+func (r *Rows) Arguments() []any {
+	return []any{r.ops, r.subjects, r.ids, r.headers, r.bodies, r.sagas, r.letters}
+}
+
+// In their order, which is that in which they are published.
+const appendSQL = `
+INSERT INTO outbox (` + Columns + `)
+SELECT ` + Columns + `
+FROM unnest($1::text[], $2::text[], $3::text[], $4::json[], $5::bytea[], $6::uuid[], $7::uuid[])
+  WITH ORDINALITY AS m(` + Columns + `, n)
+ORDER BY n`
 
 // Append stores messages in the caller's transaction; they are published after, and only
 // if, that transaction commits.
 func Append(ctx context.Context, tx pgx.Tx, messages ...Message) error {
-	var b pgx.Batch
-	Queue(&b, messages...)
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+	var rows Rows
+	for _, m := range messages {
+		if err := rows.Add(m); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, appendSQL, rows.Arguments()...); err != nil {
 		return fmt.Errorf("outbox: append: %w", err)
 	}
 	return nil

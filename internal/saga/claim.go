@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 )
 
 // What was begun goes first, new requests after it, and each in the order in which they
@@ -126,60 +125,4 @@ WHERE s.worker = $1 AND s.state IN ('pending', 'submitting', 'unknown', 'polling
 func (st *Store) HeldBy(ctx context.Context, worker uuid.UUID) ([]Saga, error) {
 	sagas, err := collect(st.db.Query(ctx, heldBySQL, worker))
 	return sagas, translate("held by", err)
-}
-
-const insertSQL = `
-INSERT INTO saga (id, kind, request_id, state, worker, due_at, deadline_at, reference, fingerprint,
-                  package_id, quantity, iccid, attempts, tries, intent_at, intent_deadline, requested_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-ON CONFLICT ON CONSTRAINT saga_key DO NOTHING`
-
-const insertRequestSQL = `
-INSERT INTO saga_request (saga_id, subject, sequence, headers, body, metadata)
-SELECT $1, $2, $3, $4, $5, $6
-WHERE EXISTS (SELECT FROM saga WHERE id = $1)`
-
-const insertHistorySQL = `
-INSERT INTO saga_history (saga_id, version, event, to_state, attempt, due_at)
-SELECT $1, $2, $3, $4, $5, $6
-WHERE EXISTS (SELECT FROM saga WHERE id = $1)`
-
-const fingerprintSQL = `
-SELECT id, fingerprint
-FROM saga
-WHERE kind = $1 AND request_id = $2`
-
-// Known is what is on record for a request's key.
-type Known struct {
-	ID          uuid.UUID
-	Fingerprint string
-}
-
-// Accept inserts accepted sagas in the caller's transaction and returns what is then on
-// record under each one's key: its own id if it is new, an earlier saga's if it is not.
-// The insert is the acceptance.
-func Accept(ctx context.Context, tx pgx.Tx, accepted []Decision) ([]Known, error) {
-	known := make([]Known, len(accepted))
-	var b pgx.Batch
-	b.Queue(durableSQL)
-	for i, d := range accepted {
-		s := d.After
-		var iccid *string
-		if s.ICCID != "" {
-			iccid = &s.ICCID
-		}
-		b.Queue(insertSQL, s.ID, s.Kind, s.RequestID, s.State, nullUUID(s.Worker), nullTime(s.DueAt), s.DeadlineAt,
-			s.Reference, s.Fingerprint, s.PackageID, s.Quantity, iccid, s.Attempts, s.Tries,
-			nullTime(s.IntentAt), nullTime(s.IntentDeadline), s.RequestedAt)
-		b.Queue(insertRequestSQL, s.ID, s.Source.Subject, int64(s.Source.Sequence), orEmptyHeader(s.Source.Header),
-			s.Source.Body, []byte(s.Source.Metadata))
-		b.Queue(insertHistorySQL, s.ID, s.Version, d.Entry.Event, d.Entry.To, d.Entry.Attempt, nullTime(d.Entry.DueAt))
-		b.Queue(fingerprintSQL, s.Kind, s.RequestID).QueryRow(func(r pgx.Row) error {
-			return r.Scan(&known[i].ID, &known[i].Fingerprint)
-		})
-	}
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return nil, translate("accept", err)
-	}
-	return known, nil
 }

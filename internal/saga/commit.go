@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -21,32 +22,31 @@ func (r *Runner) apply(ctx context.Context, s Saga, e Event) (Saga, error) {
 	return next, err
 }
 
-// commit writes decisions about one saga. What happened has happened, whether Postgres is
+// commit writes a decision. What happened has happened, whether Postgres is
 // there or not: it keeps trying until it is written, somebody else has moved the saga, or
 // the worker's budget is used up.
-func (r *Runner) commit(ctx context.Context, decisions ...Decision) (Saga, error) {
-	first, last := decisions[0], decisions[len(decisions)-1]
+func (r *Runner) commit(ctx context.Context, d Decision) (Saga, error) {
 	for tries := 1; ; tries++ {
-		err := r.Store.Apply(ctx, decisions...)
+		err := r.Store.Apply(ctx, d)
 		switch {
 		case err == nil:
-			return r.moved(ctx, last), nil
+			return r.moved(ctx, d), nil
 		case errors.Is(err, ErrConflict):
-			return r.contest(ctx, first, last, tries > 1)
+			return r.contest(ctx, d, tries > 1)
 		case errors.Is(err, ErrOrderOwned):
 			return Saga{}, err
 		case errors.Is(err, ErrICCIDBusy):
 			return Saga{}, &postponeError{until: r.Lease.Now().Add(r.Policy.retryDelay(1, rand.Float64(), false))}
-		case IsData(err) && first.Answer != nil:
+		case IsData(err) && d.Answer != nil:
 			// What Postgres refuses for its content it will refuse again.
-			return Saga{}, errors.Join(err, r.keep(ctx, first))
-		case first.Entry.Event == SubmitStarted, IsData(err), ctx.Err() != nil:
+			return Saga{}, errors.Join(err, r.keep(ctx, d))
+		case d.Entry.Event == SubmitStarted, IsData(err), ctx.Err() != nil:
 			// Whether an intent is on record is not known, so nothing is sent. The sweep
 			// finds out and hands the saga on.
 			return Saga{}, err
 		}
-		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", last.After.ID,
-			"event", last.Entry.Event, "err", err)
+		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", d.After.ID,
+			"event", d.Entry.Event, "err", err)
 		pause(ctx, interval(50*time.Millisecond, 2*time.Second, tries))
 	}
 }
@@ -63,15 +63,15 @@ func (r *Runner) moved(ctx context.Context, d Decision) Saga {
 // contest is for a write that changed nothing. Perhaps it is our own, committed when we
 // were not told. If not, somebody has taken the saga over; then what PressOne answered is
 // kept all the same, and if it was the order, whoever knows that says so.
-func (r *Runner) contest(ctx context.Context, d, last Decision, retried bool) (Saga, error) {
+func (r *Runner) contest(ctx context.Context, d Decision, retried bool) (Saga, error) {
 	if retried {
 		var applied bool
 		err := r.persist(ctx, d.After, func() (err error) {
-			applied, err = r.Store.Applied(ctx, last)
+			applied, err = r.Store.Applied(ctx, d)
 			return err
 		})
 		if err == nil && applied {
-			return r.moved(ctx, last), nil
+			return r.moved(ctx, d), nil
 		}
 	}
 	switch {
@@ -159,7 +159,15 @@ func (r *Runner) disown(ctx context.Context, s Saga, e Event) (Saga, error) {
 	if err != nil {
 		return Saga{}, err
 	}
-	return r.commit(ctx, first, second)
+	return r.commit(ctx, first.then(second))
+}
+
+// then is two decisions, the second made on what the first leads to, as one.
+func (d Decision) then(next Decision) Decision {
+	next.Before, next.Answer = d.Before, d.Answer
+	next.Earlier = append(slices.Clip(d.entries()), next.Earlier...)
+	next.Messages = append(slices.Clip(d.Messages), next.Messages...)
+	return next
 }
 
 // pause waits for d or for the end of ctx.

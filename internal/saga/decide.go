@@ -2,6 +2,7 @@ package saga
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -16,11 +17,20 @@ import (
 type Decision struct {
 	Before     Saga // the owner and version that the write expects
 	After      Saga
-	Entry      Entry
+	Earlier    []Entry // where several things happened at once: all but the last
+	Entry      Entry   // of the history; without an event: the saga only changes hands
 	Messages   []outbox.Message
 	DeadLetter *message.DeadLetter // a letter to open
 	Resolved   string              // the status that the open letter gets, "" if none is resolved
 	Answer     *Answer             // to be kept raw
+}
+
+// entries are the history's rows.
+func (d Decision) entries() []Entry {
+	if d.Entry.Event == "" {
+		return nil
+	}
+	return append(slices.Clip(d.Earlier), d.Entry)
 }
 
 // Entry is a row of the history.

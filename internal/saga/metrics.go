@@ -99,14 +99,15 @@ func (m *Metrics) DeadLetter(k message.Kind, code, class string) {
 func (m *Metrics) Accepted(d Decision) { m.moved(d) }
 
 func (m *Metrics) moved(d Decision) {
-	from, to := string(d.Before.State), string(d.After.State)
-	m.transitions.WithLabelValues(from, string(d.Entry.Event), to).Inc()
+	for _, e := range d.entries() {
+		m.transitions.WithLabelValues(string(e.From), string(e.Event), string(e.To)).Inc()
+	}
 	if d.DeadLetter != nil {
 		m.DeadLetter(d.DeadLetter.Kind, d.DeadLetter.Code, d.DeadLetter.Class)
 	}
 	switch d.After.State { //nolint:exhaustive // only ends are counted
 	case DeadLettered, Discarded:
-		m.ends.WithLabelValues(string(d.After.Kind), to).Inc()
+		m.ends.WithLabelValues(string(d.After.Kind), string(d.After.State)).Inc()
 	}
 }
 

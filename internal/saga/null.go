@@ -30,6 +30,13 @@ func nullInt(n int64) *int64 {
 	return &n
 }
 
+func nullText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
 func deref[T any](p *T) T {
 	if p == nil {
 		var zero T

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/message"
@@ -231,8 +230,8 @@ func TestRunner(t *testing.T) {
 		require.NoError(t, err)
 		frozen, err := b.db.Begin(t.Context())
 		require.NoError(t, err)
-		_, err = frozen.Exec(t.Context(), durableSQL)
-		require.NoError(t, err)
+		t.Cleanup(func() { _ = frozen.Rollback(context.Background()) })
+		require.NoError(t, Durable(t.Context(), frozen))
 		_, err = frozen.Exec(t.Context(), "SELECT FROM saga WHERE id = $1 FOR UPDATE", locked.ID)
 		require.NoError(t, err)
 		require.Error(t, r.takeOver(t.Context()))
@@ -265,10 +264,8 @@ func TestRunner(t *testing.T) {
 		s := New(message.Request{Kind: message.Order, RequestID: "r", PackageID: "p", Quantity: 1}, Source{Body: []byte("{}"), Metadata: []byte("{}")}, time.Now())
 		s.Worker = a.Worker
 		d := b.decide(s, Event{Name: Accepted})
-		require.NoError(t, pgx.BeginFunc(t.Context(), b.db, func(tx pgx.Tx) error {
-			_, err := Accept(t.Context(), tx, []Decision{d})
-			return err
-		}))
+		_, err := b.store.Accept(t.Context(), []Decision{d})
+		require.NoError(t, err)
 		a.Start([]Saga{d.After})
 		b.eventually(DeadLettered, s.ID)
 		require.Eventually(t, func() bool {

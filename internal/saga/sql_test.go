@@ -51,7 +51,7 @@ func TestEveryStatementPrepares(t *testing.T) {
 			if !strings.HasSuffix(name, "SQL") {
 				continue
 			}
-			text, ok := stringOf(value, constants)
+			text, ok := stringOf(value, dir, byPackage)
 			require.True(t, ok, "%s: %s is no constant text", dir, name)
 			_, err := conn.Prepare(t.Context(), "", text)
 			require.NoError(t, err, "%s: %s", dir, name)
@@ -61,21 +61,28 @@ func TestEveryStatementPrepares(t *testing.T) {
 	require.Greater(t, count, 30)
 }
 
-// stringOf evaluates a constant: literals, names and sums of them.
-func stringOf(e ast.Expr, constants map[string]ast.Expr) (string, bool) {
+// stringOf evaluates a constant of a package: literals, names, other packages' too, and sums
+// of them.
+func stringOf(e ast.Expr, dir string, byPackage map[string]map[string]ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
 		s, err := strconv.Unquote(e.Value)
 		return s, err == nil
 	case *ast.Ident:
-		v, ok := constants[e.Name]
+		v, ok := byPackage[dir][e.Name]
 		if !ok {
 			return "", false
 		}
-		return stringOf(v, constants)
+		return stringOf(v, dir, byPackage)
+	case *ast.SelectorExpr:
+		other, ok := e.X.(*ast.Ident)
+		if !ok {
+			return "", false
+		}
+		return stringOf(e.Sel, filepath.Join(filepath.Dir(dir), other.Name), byPackage)
 	case *ast.BinaryExpr:
-		left, ok := stringOf(e.X, constants)
-		right, okToo := stringOf(e.Y, constants)
+		left, ok := stringOf(e.X, dir, byPackage)
+		right, okToo := stringOf(e.Y, dir, byPackage)
 		return left + right, ok && okToo
 	}
 	return "", false

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"esimflow/internal/message"
-	"esimflow/internal/outbox"
 )
 
 // Why a write changed nothing.
@@ -32,27 +32,15 @@ var (
 type Store struct {
 	db      *pgxpool.Pool
 	metrics *Metrics
+	sharing sharing
 }
 
 // NewStore returns a store over db.
-func NewStore(db *pgxpool.Pool, m *Metrics) *Store { return &Store{db: db, metrics: m} }
-
-const updateSQL = `
-UPDATE saga
-SET state = $4, version = $5, worker = $6, due_at = $7, deadline_at = $8,
-    attempts = $9, tries = $10, failures = $11, looks = $12, look_delay = $13,
-    intent_at = $14, intent_deadline = $15, order_id = $16,
-    stopped_in = $17, ends = $18, updated_at = now()
-WHERE id = $1 AND version = $2 AND worker IS NOT DISTINCT FROM $3`
-
-const historySQL = `
-INSERT INTO saga_history (saga_id, version, event, from_state, to_state, attempt, code, seen, due_at, actor, reason)
-VALUES ($1, $2, $3, NULLIF($4, ''), $5, $6, $7, $8, $9, $10, $11)`
-
-const purchaseSQL = `
-INSERT INTO saga_purchase (saga_id, data)
-VALUES ($1, $2)
-ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data`
+func NewStore(db *pgxpool.Pool, m *Metrics) *Store {
+	st := &Store{db: db, metrics: m}
+	st.sharing.commit = st.apply
+	return st
+}
 
 const answerSQL = `
 INSERT INTO saga_answer (saga_id, attempt, status, body)
@@ -64,96 +52,74 @@ INSERT INTO dead_letter (id, kind, saga_id, request_id, package_id, iccid, code,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (id) DO NOTHING`
 
-const resolveSQL = `
-UPDATE dead_letter
-SET status = $2, actor = $3, note = $4, resolved_at = now()
-WHERE saga_id = $1 AND status = 'open'`
-
-// durableSQL makes this commit durable whatever the database's default: what follows it,
-// a POST or an ack, cannot be taken back. And it keeps a transaction whose process is
-// frozen half-way from holding its locks against everybody else.
-const durableSQL = `
-SELECT set_config('synchronous_commit', 'on', true),
-       set_config('lock_timeout', '5s', true),
-       set_config('idle_in_transaction_session_timeout', '10s', true)`
-
-// Durable makes the commit of tx durable and bounds its locks, as Apply does its own.
-func Durable(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, durableSQL)
-	return err
-}
-
 // commitTimeout bounds one try to write.
 const commitTimeout = 15 * time.Second
 
-// Apply writes decisions about one saga, each made on the one before, in one commit: the
-// saga, its history, its messages and its dead letter. It expects the owner and version
-// that the first was made on; if they have changed, nothing is written and the error is
-// ErrConflict.
+// Apply writes a decision: the saga, its history, its messages and its dead letter, in one
+// commit, which it shares with whatever else there is to write. It expects the owner and
+// version that the decision was made on; if they have changed, nothing is written and the
+// error is ErrConflict.
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
-func (st *Store) Apply(ctx context.Context, decisions ...Decision) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	err := pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error {
-		for _, d := range decisions {
-			if err := apply(ctx, tx, d); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, ErrConflict):
-		st.metrics.conflict()
+func (st *Store) Apply(ctx context.Context, d Decision) error {
+	select {
+	case err := <-st.sharing.add(d):
 		return err
-	case err != nil:
-		return translate("apply", err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	for _, d := range decisions {
-		st.metrics.moved(d)
-	}
-	return nil
 }
 
-func apply(ctx context.Context, tx pgx.Tx, d Decision) error {
-	var b pgx.Batch
-	b.Queue(durableSQL)
-	s := d.After
-	b.Queue(updateSQL, s.ID, d.Before.Version, nullUUID(d.Before.Worker),
-		s.State, s.Version, nullUUID(s.Worker), nullTime(s.DueAt), s.DeadlineAt,
-		s.Attempts, s.Tries, s.Failures, s.Looks, s.LookDelay,
-		nullTime(s.IntentAt), nullTime(s.IntentDeadline), nullInt(s.OrderID),
-		s.StoppedIn, s.Ends)
-	queueEntry(&b, s.ID, d.Entry)
-	if s.Purchase != nil && s.Purchase != d.Before.Purchase {
-		b.Queue(purchaseSQL, s.ID, s.Purchase)
+// apply commits decisions that share a commit. One of them may be what Postgres refuses, or
+// be about a saga that somebody else has locked: then each is written alone, so that it
+// troubles nobody else.
+func (st *Store) apply(batch []*shared) {
+	limit := sharedLockTimeout
+	if len(batch) == 1 {
+		limit = lockTimeout
 	}
-	if d.Answer != nil {
-		b.Queue(answerSQL, s.ID, s.Attempts, d.Answer.Status, d.Answer.Body)
+	moved, err := st.write(context.Background(), column(batch, func(w *shared) Decision { return w.decision }), limit)
+	if err != nil && len(batch) > 1 && isOfOne(err) {
+		st.applyEach(batch)
+		return
 	}
-	if d.Resolved != "" {
-		b.Queue(resolveSQL, s.ID, d.Resolved, d.Entry.Actor, d.Entry.Reason)
+	for _, w := range batch {
+		switch {
+		case err != nil:
+			w.done <- translate("apply", err)
+		case moved[w.decision.id()]:
+			st.metrics.moved(w.decision)
+			w.done <- nil
+		default:
+			st.metrics.conflict()
+			w.done <- ErrConflict
+		}
 	}
-	if d.DeadLetter != nil {
-		QueueLetter(&b, *d.DeadLetter, s.PackageID, s.ICCID)
-	}
-	outbox.Queue(&b, d.Messages...)
-
-	results := tx.SendBatch(ctx, &b)
-	if _, err := results.Exec(); err != nil {
-		return errors.Join(err, results.Close())
-	}
-	tag, err := results.Exec()
-	if err == nil && tag.RowsAffected() == 0 {
-		_ = results.Close() // what came after it failed or will be rolled back
-		return ErrConflict
-	}
-	return errors.Join(err, results.Close())
 }
 
-func queueEntry(b *pgx.Batch, id uuid.UUID, e Entry) {
-	b.Queue(historySQL, id, e.Version, e.Event, e.From, e.To, e.Attempt, e.Code, e.Seen, nullTime(e.DueAt), e.Actor, e.Reason)
+// applyEach writes a few at a time: they may have to wait for locks.
+func (st *Store) applyEach(batch []*shared) {
+	var group errgroup.Group
+	group.SetLimit(singles)
+	for _, w := range batch {
+		group.Go(func() error {
+			st.apply([]*shared{w})
+			return nil
+		})
+	}
+	_ = group.Wait() // each has told its own caller
+}
+
+const singles = 4
+
+// isOfOne reports an error that one decision of many may be to blame for: its content, a
+// lock that was not to be had, a deadlock, or a time-out of the statement.
+func isOfOne(err error) bool {
+	if IsData(err) {
+		return true
+	}
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "55P03" || pg.Code == "40P01" || pg.Code == "57014")
 }
 
 // QueueLetter adds the insertion of a dead letter to b, which does nothing if that letter
@@ -187,21 +153,16 @@ func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a An
 	return translate("keep answer", err)
 }
 
-const releaseSQL = `
-UPDATE saga
-SET worker = NULL, version = version + 1, due_at = $4, updated_at = now()
-WHERE id = $1 AND version = $2 AND worker IS NOT DISTINCT FROM $3 AND state <> 'submitting'`
-
 // Release gives a saga back unmoved, to be claimed at due. It is no transition: nothing
-// happened to it.
+// happened to it, and its history does not mention it.
 func (st *Store) Release(ctx context.Context, s Saga, due time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	tag, err := st.db.Exec(ctx, releaseSQL, s.ID, s.Version, nullUUID(s.Worker), due)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrConflict
+	if s.State == Submitting {
+		return ErrConflict // what became of its submission comes first
 	}
-	return translate("release", err)
+	d := Decision{Before: s, After: s}
+	d.After.Worker, d.After.DueAt = uuid.Nil, due
+	d.After.Version++
+	return st.Apply(ctx, d)
 }
 
 // translate names the constraint that a write ran into.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -52,11 +51,9 @@ func (b *storeBench) accept(r message.Request, held bool) Saga {
 		s.Worker = b.lease.ID()
 	}
 	d := b.decide(s, Event{Name: Accepted})
-	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.db, func(tx pgx.Tx) error {
-		known, err := Accept(b.t.Context(), tx, []Decision{d})
-		require.Equal(b.t, s.ID, known[0].ID)
-		return err
-	}))
+	known, err := b.store.Accept(b.t.Context(), []Decision{d})
+	require.NoError(b.t, err)
+	require.Equal(b.t, s.ID, known[0].ID)
 	return d.After
 }
 

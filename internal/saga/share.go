@@ -1,0 +1,78 @@
+package saga
+
+import (
+	"sync"
+	"time"
+)
+
+// sharing lets callers share a commit: whatever has gathered while the last one was under
+// way goes into the next. One alone does not wait, a thousand share; there is no timer.
+type sharing struct {
+	commit func(batch []*shared)
+
+	mu      sync.Mutex
+	waiting []*shared
+	running bool
+}
+
+// shared is a decision on its way into a commit.
+type shared struct {
+	decision Decision
+	done     chan error // gets one value
+}
+
+// maxShared bounds a statement, and with it how long its locks are held.
+const maxShared = 256
+
+// add puts a decision into the next commit.
+func (q *sharing) add(d Decision) (done <-chan error) {
+	w := &shared{decision: d, done: make(chan error, 1)}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, w)
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+	return w.done
+}
+
+// run commits until nothing waits.
+func (q *sharing) run() {
+	for {
+		batch := q.take()
+		if len(batch) == 0 {
+			return
+		}
+		q.commit(batch)
+	}
+}
+
+// take takes what the next commit has room for. Two decisions about one saga go into two
+// commits: the second expects, or contradicts, what the first has done.
+func (q *sharing) take() (batch []*shared) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	taken := make(map[[16]byte]bool, min(len(q.waiting), maxShared))
+	left := q.waiting[:0]
+	for _, w := range q.waiting {
+		id := w.decision.After.ID
+		if len(batch) == maxShared || taken[id] {
+			left = append(left, w)
+			continue
+		}
+		taken[id] = true
+		batch = append(batch, w)
+	}
+	clear(q.waiting[len(left):])
+	q.waiting = left
+	q.running = len(batch) > 0
+	return batch
+}
+
+// How long a statement may wait for a row that somebody else has locked: shared, it keeps
+// others waiting too.
+const (
+	sharedLockTimeout = 500 * time.Millisecond
+	lockTimeout       = 5 * time.Second
+)

@@ -1,0 +1,124 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"esimflow/internal/outbox"
+)
+
+// writeSQL is a commit's whole work in one statement: the sagas that are still as their
+// decisions expect them are moved, and what belongs to these, and only these, is written
+// beside them. It returns which they were.
+const writeSQL = `
+WITH d AS (
+    SELECT *
+    FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::timestamptz[], $8::timestamptz[],
+                $9::int[], $10::int[], $11::int[], $12::int[], $13::interval[], $14::timestamptz[], $15::timestamptz[],
+                $16::bigint[], $17::text[], $18::int[])
+      AS d(id, was, held_by, state, version, worker, due_at, deadline_at,
+           attempts, tries, failures, looks, look_delay, intent_at, intent_deadline,
+           order_id, stopped_in, ends)
+), moved AS (
+    UPDATE saga
+    SET state = d.state, version = d.version, worker = d.worker, due_at = d.due_at, deadline_at = d.deadline_at,
+        attempts = d.attempts, tries = d.tries, failures = d.failures, looks = d.looks, look_delay = d.look_delay,
+        intent_at = d.intent_at, intent_deadline = d.intent_deadline, order_id = d.order_id,
+        stopped_in = d.stopped_in, ends = d.ends, updated_at = now()
+    FROM d
+    WHERE saga.id = d.id AND saga.version = d.was AND saga.worker IS NOT DISTINCT FROM d.held_by
+    RETURNING saga.id
+), history AS (
+    INSERT INTO saga_history (saga_id, version, event, from_state, to_state, attempt, code, seen, due_at, actor, reason)
+    SELECT h.*
+    FROM unnest($19::uuid[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::int[], $25::text[], $26::text[],
+                $27::timestamptz[], $28::text[], $29::text[])
+      AS h(saga_id, version, event, from_state, to_state, attempt, code, seen, due_at, actor, reason)
+    WHERE h.saga_id IN (SELECT id FROM moved)
+), purchase AS (
+    INSERT INTO saga_purchase (saga_id, data)
+    SELECT p.*
+    FROM unnest($30::uuid[], $31::json[]) AS p(saga_id, data)
+    WHERE p.saga_id IN (SELECT id FROM moved)
+    ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data
+), answer AS (
+    INSERT INTO saga_answer (saga_id, attempt, status, body)
+    SELECT a.*
+    FROM unnest($32::uuid[], $33::int[], $34::int[], $35::bytea[]) AS a(saga_id, attempt, status, body)
+    WHERE a.saga_id IN (SELECT id FROM moved)
+), resolved AS (
+    UPDATE dead_letter
+    SET status = r.status, actor = r.actor, note = r.note, resolved_at = now()
+    FROM unnest($36::uuid[], $37::text[], $38::text[], $39::text[]) AS r(saga_id, status, actor, note)
+    WHERE dead_letter.saga_id = r.saga_id AND dead_letter.status = 'open' AND r.saga_id IN (SELECT id FROM moved)
+), letter AS (
+    INSERT INTO dead_letter (` + letterColumns + `)
+    SELECT l.*
+    FROM unnest($40::uuid[], $41::uuid[], $42::text[], $43::text[], $44::text[], $45::text[], $46::text[], $47::text[], $48::text[],
+                $49::text[], $50::int[], $51::text[], $52::bool[], $53::text[], $54::bigint[], $55::json[], $56::bytea[])
+      AS l(` + letterColumns + `)
+    WHERE l.saga_id IN (SELECT id FROM moved)
+    ON CONFLICT (id) DO NOTHING
+), message AS (
+    INSERT INTO outbox (` + outbox.Columns + `)
+    SELECT m.op, m.subject, m.message_id, m.headers, m.body, m.saga_id, m.dead_letter_id
+    FROM unnest($57::uuid[], $58::text[], $59::text[], $60::text[], $61::json[], $62::bytea[], $63::uuid[], $64::uuid[])
+      WITH ORDINALITY AS m(owner, ` + outbox.Columns + `, n)
+    WHERE m.owner IN (SELECT id FROM moved)
+    ORDER BY m.n
+)
+SELECT id
+FROM moved`
+
+const letterColumns = `id, saga_id, kind, request_id, package_id, iccid, code, class, reason, state,
+                         attempts, purchased, replayable, subject, sequence, headers, body`
+
+// durableSQL makes this commit durable whatever the database's default: what follows it,
+// a POST or an ack, cannot be taken back. And it keeps a transaction whose process is
+// frozen half-way from holding its locks against everybody else.
+const durableSQL = `
+SELECT set_config('synchronous_commit', 'on', true),
+       set_config('lock_timeout', $1, true),
+       set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+func queueDurable(b *pgx.Batch, lockTimeout time.Duration) {
+	b.Queue(durableSQL, lockTimeout.String())
+}
+
+// Durable makes the commit of tx durable and bounds its locks, as Apply does its own.
+func Durable(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, durableSQL, lockTimeout.String())
+	return err
+}
+
+// write commits decisions, each about another saga, in one round trip, and returns which
+// sagas were as their decision expected them. The others have not changed.
+func (st *Store) write(ctx context.Context, decisions []Decision, lockTimeout time.Duration) (map[uuid.UUID]bool, error) {
+	args, err := arguments(decisions)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	moved := map[uuid.UUID]bool{}
+	var b pgx.Batch // one round trip is one transaction
+	queueDurable(&b, lockTimeout)
+	b.Queue(writeSQL, args...).Query(func(rows pgx.Rows) error {
+		return collectInto(moved, rows)
+	})
+	return moved, st.db.SendBatch(ctx, &b).Close()
+}
+
+// arguments are the parameters of writeSQL.
+func arguments(decisions []Decision) ([]any, error) {
+	bought, err := purchases(decisions)
+	stopped, letterErr := letters(decisions)
+	sent, messageErr := messages(decisions)
+	return slices.Concat(moves(decisions), history(decisions), bought, answers(decisions), resolutions(decisions), stopped, sent),
+		errors.Join(err, letterErr, messageErr)
+}
