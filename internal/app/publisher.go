@@ -94,21 +94,17 @@ func (p *Publisher) ready(nc *nats.Conn) error {
 func hooks(db *pgxpool.Pool, sagas *saga.Store) outbox.Hooks {
 	return outbox.Hooks{
 		Copies: deadletter.Copies(db),
-		Published: func(ctx context.Context, tx pgx.Tx, acked []outbox.Acked) (func(), error) {
+		Published: func(b *pgx.Batch, acked []outbox.Acked) (committed func()) {
 			var completed []uuid.UUID
-			var b pgx.Batch
 			for _, a := range acked {
 				if a.Saga != uuid.Nil {
 					completed = append(completed, a.Saga)
 				}
 				if a.DeadLetter != uuid.Nil {
-					deadletter.Copied(&b, a.DeadLetter, a.Sequence)
+					deadletter.Copied(b, a.DeadLetter, a.Sequence)
 				}
 			}
-			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-				return nil, fmt.Errorf("app: note copies: %w", err)
-			}
-			return sagas.Announce(ctx, tx, completed)
+			return sagas.Announce(b, completed)
 		},
 	}
 }

@@ -18,9 +18,9 @@ import (
 
 // Hooks is what the acknowledgement of a message means to others.
 type Hooks struct {
-	// Published is called in the transaction that deletes the rows of acknowledged
-	// messages. What it returns is called after the commit.
-	Published func(ctx context.Context, tx pgx.Tx, acked []Acked) (committed func(), err error)
+	// Published adds what the acknowledgement of these messages means to the commit that
+	// deletes their rows. What it returns is called after that.
+	Published func(b *pgx.Batch, acked []Acked) (committed func())
 	// Copies tells where on ESIM_DLQ the copies of dead letters are.
 	Copies func(ctx context.Context, letters []uuid.UUID) (map[uuid.UUID]uint64, error)
 }

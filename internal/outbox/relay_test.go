@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -57,18 +56,19 @@ func (b *bench) streams(change ...func(*jetstream.StreamConfig)) {
 	}
 }
 
-// relay makes one; published is called in the transaction that settles.
-func (b *bench) relay(name string, published func(ctx context.Context, tx pgx.Tx) error) *Relay {
+// relay makes one; published adds to the commit that settles.
+func (b *bench) relay(name string, published func(*pgx.Batch)) *Relay {
 	return NewRelay(Config{
 		DB: b.db, NATS: b.nc, Name: name, Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
 		Hooks: Hooks{
-			Published: func(ctx context.Context, tx pgx.Tx, acked []Acked) (func(), error) {
+			Published: func(q *pgx.Batch, acked []Acked) func() {
 				b.mu.Lock()
 				for _, a := range acked {
 					b.copies[a.DeadLetter] = a.Sequence
 				}
 				b.mu.Unlock()
-				return func() {}, published(ctx, tx)
+				published(q)
+				return func() {}
 			},
 			Copies: func(_ context.Context, ids []uuid.UUID) (map[uuid.UUID]uint64, error) {
 				b.mu.Lock()
@@ -85,7 +85,7 @@ func (b *bench) relay(name string, published func(ctx context.Context, tx pgx.Tx
 	})
 }
 
-func nothing(context.Context, pgx.Tx) error { return nil }
+func nothing(*pgx.Batch) {}
 
 func (b *bench) run(r *Relay) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,11 +147,10 @@ func TestRelay(t *testing.T) {
 		b := setup(t)
 		b.streams()
 		failures := 2
-		b.run(b.relay("a", func(context.Context, pgx.Tx) error {
+		b.run(b.relay("a", func(q *pgx.Batch) {
 			if failures--; failures >= 0 {
-				return fmt.Errorf("as if Postgres had gone")
+				q.Queue("SELECT 1 / 0")
 			}
-			return nil
 		}))
 		b.put(result("1"))
 		b.eventually("empty", func() bool { return b.rows() == 0 })
@@ -221,21 +220,21 @@ func TestRelay(t *testing.T) {
 		var once sync.Once
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
-		first := b.relay("a", func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "DELETE FROM outbox") // stands for completing the saga: it locks
+		first := b.relay("a", func(*pgx.Batch) {
 			once.Do(func() { close(frozen); <-thaw })
-			return err
 		})
 		go func() {
 			defer close(done)
-			_ = first.Run(ctx) // it may well fail, with its session gone
+			_ = first.Run(ctx)
 		}()
 		b.put(result("1"))
 		<-frozen
 		b.run(b.relay("b", nothing))
 		b.put(result("2"))
 		b.eventually("both announced", func() bool { return b.on(message.EventsStream) == 2 && b.rows() == 0 })
-		close(thaw)
+		b.put(result("3"))
+		close(thaw) // what it settles then is settled already
+		b.eventually("the third as well", func() bool { return b.on(message.EventsStream) == 3 && b.rows() == 0 })
 		cancel()
 		<-done
 	})

@@ -76,10 +76,8 @@ func (r *Relay) due(ctx context.Context) ([]row, error) {
 	return all, nil
 }
 
-// A publisher that is frozen while it settles must not keep its locks from the next one.
-const boundedSQL = `
-SELECT set_config('lock_timeout', '5s', true),
-       set_config('idle_in_transaction_session_timeout', '10s', true)`
+// A publisher that settles at the same time, because it was frozen, is not waited for long.
+const boundedSQL = `SELECT set_config('lock_timeout', '5s', true)`
 
 const settleTimeout = 15 * time.Second
 
@@ -92,29 +90,21 @@ UPDATE outbox
 SET failures = failures + 1, next_at = now() + LEAST(interval '100 milliseconds' * power(2, LEAST(failures, 10)), interval '5 seconds')
 WHERE id = ANY($1)`
 
-// settle records what came of a batch, in one commit.
+// settle records what came of a batch, in one commit and one round trip.
 func (r *Relay) settle(ctx context.Context, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
+	var q pgx.Batch
+	q.Queue(boundedSQL)
 	committed := func() {}
-	done := slices.Concat(b.ackedRows, b.forgotten)
-	err := pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) (err error) {
-		if _, err := tx.Exec(ctx, boundedSQL); err != nil {
-			return err
-		}
-		if len(b.acked) > 0 {
-			if committed, err = r.Hooks.Published(ctx, tx, b.acked); err != nil {
-				return err
-			}
-		}
-		var q pgx.Batch
-		q.Queue(deleteSQL, done)
-		if len(b.failed) > 0 {
-			q.Queue(postponeSQL, b.failed)
-		}
-		return tx.SendBatch(ctx, &q).Close()
-	})
-	if err != nil {
+	if len(b.acked) > 0 {
+		committed = r.Hooks.Published(&q, b.acked)
+	}
+	q.Queue(deleteSQL, slices.Concat(b.ackedRows, b.forgotten))
+	if len(b.failed) > 0 {
+		q.Queue(postponeSQL, b.failed)
+	}
+	if err := r.DB.SendBatch(ctx, &q).Close(); err != nil {
 		return fmt.Errorf("outbox: settle: %w", err)
 	}
 	committed()

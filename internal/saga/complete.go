@@ -1,9 +1,6 @@
 package saga
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
@@ -28,26 +25,22 @@ FROM done
 GROUP BY kind`
 
 // Announce completes the sagas whose result JetStream has acknowledged, in the caller's
-// transaction. The returned function counts them, once that has committed.
-func (st *Store) Announce(ctx context.Context, tx pgx.Tx, sagas []uuid.UUID) (count func(), err error) {
-	if len(sagas) == 0 {
-		return func() {}, nil
-	}
-	rows, err := tx.Query(ctx, announcedSQL, sagas)
-	if err != nil {
-		return nil, fmt.Errorf("saga: announce: %w", err)
-	}
+// commit. The returned function counts them, once that has been done.
+func (st *Store) Announce(b *pgx.Batch, sagas []uuid.UUID) (count func()) {
 	type done struct {
 		Kind  message.Kind
 		Count int
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[done])
-	if err != nil {
-		return nil, fmt.Errorf("saga: announce: %w", err)
+	var all []done
+	if len(sagas) > 0 {
+		b.Queue(announcedSQL, sagas).Query(func(rows pgx.Rows) (err error) {
+			all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[done])
+			return err
+		})
 	}
 	return func() {
 		for _, d := range all {
 			st.metrics.announced(d.Kind, d.Count)
 		}
-	}, nil
+	}
 }
