@@ -27,16 +27,32 @@ type arrival struct {
 	result   string             // accepted, duplicate, conflict, malformed
 }
 
-// commit makes a batch durable and acknowledges it. It tries until that has worked or ctx
-// is cancelled: a message that is not acknowledged is delivered again.
+// patience is how long a batch waits for the runner to have room, rather than be stored as
+// sagas that wait: that would cost a claim and a commit more for each.
+const patience = 250 * time.Millisecond
+
+// commit makes a batch durable and acknowledges it, as much at a time as there is room for.
 func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
+	until := time.Now().Add(patience)
+	for len(batch) > 0 {
+		n := c.commitPart(ctx, batch, until)
+		if n == 0 {
+			return
+		}
+		batch = batch[n:]
+	}
+}
+
+// commitPart commits the first messages of a batch and returns how many. It tries until that
+// has worked or ctx is cancelled: a message that is not acknowledged is delivered again.
+func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until time.Time) int {
 	received := time.Now()
 	var arrivals []*arrival // once they are stored
 	var refused error
 	for failures := 0; ; failures++ {
 		var err error
 		if arrivals == nil {
-			arrivals, err = c.store(ctx, batch, refused)
+			arrivals, err = c.store(ctx, batch, until, refused)
 		}
 		if err == nil {
 			err = c.bury(ctx, arrivals)
@@ -50,20 +66,20 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 				}
 			}
 			c.Metrics.committed(c.Kind, time.Since(received))
-			return
+			return len(arrivals)
 		}
 		if saga.IsData(err) && len(batch) > 1 {
 			for _, m := range batch {
 				c.commit(ctx, []jetstream.Msg{m})
 			}
-			return
+			return len(batch)
 		}
 		if saga.IsData(err) && refused == nil {
 			arrivals, refused = nil, err // this one cannot be stored as a request: bury it
 			continue
 		}
 		if ctx.Err() != nil {
-			return
+			return 0
 		}
 		c.setProblem(fmt.Errorf("intake: requests cannot be stored: %w", err))
 		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
@@ -71,10 +87,13 @@ func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 	}
 }
 
-// store writes a batch's sagas in one commit, and starts what can be run at once. What
-// could not be understood, or is a conflict, is left to bury. If Postgres has refused the batch, which is then one message, it is buried.
-func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused error) ([]*arrival, error) {
-	admission := c.Runner.Admit(c.Kind, len(batch))
+// store writes a batch's sagas in one commit, and starts what can be run at once. If there
+// is room for a part of the batch only, it is for that part that it does so. What could not be understood, or is a conflict, is left to bury. If Postgres has refused the batch, which is then one message, it is buried.
+func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, until time.Time, refused error) ([]*arrival, error) {
+	admission := c.Runner.Admit(c.Kind, len(batch), until)
+	if admission.Room > 0 {
+		batch = batch[:admission.Room]
+	}
 	arrivals, err := c.understand(batch, admission, refused)
 	if err != nil {
 		admission.Cancel()
@@ -88,12 +107,17 @@ func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, refused err
 		return nil, err
 	}
 	var started []saga.Saga
+	waiting := false
 	for _, a := range arrivals {
-		if a.result == resultAccepted && a.decision.After.State == saga.Submitting {
+		switch {
+		case a.result != resultAccepted:
+		case a.decision.After.State == saga.Submitting:
 			started = append(started, a.decision.After)
+		default:
+			waiting = true
 		}
 	}
-	admission.Start(started)
+	admission.Start(started, waiting)
 	return arrivals, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // What was begun goes first, new requests after it, and each in the order in which they
@@ -46,17 +47,6 @@ FROM s
 JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 
-// Claim takes up to n due sagas in these states for a worker whose lease runs: first those
-// that were begun, which are bought, or may be, or were submitted in vain; however many new
-// ones wait, they do not wait behind them. Sagas past their deadline are taken in any
-// state: giving up needs no open lane.
-func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) ([]Saga, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	sagas, err := collect(st.db.Query(ctx, claimSQL, worker, states, n))
-	return sagas, translate("claim", err)
-}
-
 const nextDueSQL = `
 SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
     (SELECT MIN(due_at)
@@ -67,14 +57,34 @@ SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
      WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1))
 ) - now()), 3600)::float8`
 
-// NextDue is how long it is until the next saga in these states is due; an hour if there
-// is none.
-func (st *Store) NextDue(ctx context.Context, states []State) (time.Duration, error) {
+// A claim that a crash of Postgres undoes was never acted on: what its worker writes later
+// expects the version that the claim made.
+const forgettableSQL = `SELECT set_config('synchronous_commit', 'off', true)`
+
+// Claim takes up to n due sagas in these states for a worker whose lease runs: first those
+// that were begun, which are bought, or may be, or were submitted in vain; however many new
+// ones wait, they do not wait behind them. Sagas past their deadline are taken in any
+// state: giving up needs no open lane. It also returns how long it is until the next one in
+// these states is due; an hour if there is none.
+func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) (sagas []Saga, next time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	var seconds float64
-	err := st.db.QueryRow(ctx, nextDueSQL, states).Scan(&seconds)
-	return time.Duration(seconds * float64(time.Second)), translate("next due", err)
+	var b pgx.Batch // one round trip is one transaction
+	b.Queue(forgettableSQL)
+	b.Queue(claimSQL, worker, states, n).Query(func(rows pgx.Rows) (err error) {
+		sagas, err = collect(rows, nil)
+		return err
+	})
+	b.Queue(nextDueSQL, states).QueryRow(func(row pgx.Row) error {
+		var seconds float64
+		err := row.Scan(&seconds)
+		next = time.Duration(seconds * float64(time.Second))
+		return err
+	})
+	if err := st.db.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, 0, translate("claim", err)
+	}
+	return sagas, next, nil
 }
 
 const recallSQL = `

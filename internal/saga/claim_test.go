@@ -26,7 +26,7 @@ func TestWhatWasBegunIsClaimedFirst(t *testing.T) {
 
 	claim := func(n int, states ...State) (ids []string) {
 		t.Helper()
-		all, err := b.store.Claim(t.Context(), b.lease.ID(), states, n)
+		all, _, err := b.store.Claim(t.Context(), b.lease.ID(), states, n)
 		require.NoError(t, err)
 		for _, s := range all {
 			ids = append(ids, s.ID.String())
@@ -34,7 +34,7 @@ func TestWhatWasBegunIsClaimedFirst(t *testing.T) {
 		return ids
 	}
 	require.Eventually(t, func() bool { // the lease's clock may be a moment ahead of Postgres's
-		wait, err := b.store.NextDue(t.Context(), []State{Polling})
+		_, wait, err := b.store.Claim(t.Context(), b.lease.ID(), []State{Polling}, 0)
 		return err == nil && wait <= 0
 	}, 5*time.Second, time.Millisecond)
 	require.ElementsMatch(t, []string{bought.ID.String(), refused.ID.String(), maybe.ID.String()}, claim(3, Pending, Unknown, Polling))

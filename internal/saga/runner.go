@@ -54,9 +54,12 @@ type RunnerConfig struct {
 type Runner struct {
 	RunnerConfig
 	held     *held
-	slots    chan struct{} // one per saga in flight
-	admitted chan Saga     // accepted with their intent, in their slots
-	wake     chan struct{} // something may be due
+	slots    chan struct{}  // one per saga in flight
+	eager    chan struct{}  // of these: accepted with their intent; not all, so that what was begun finds room
+	admitted chan Saga      // accepted with their intent, in their slots
+	waits    chan time.Time // when, by Postgres's clock, a saga that was just let go is due again
+	wake     chan struct{}  // something may be due
+	more     atomic.Bool    // something is, and there was no room for it
 	running  atomic.Bool
 	started  chan struct{} // closed once it runs
 	wg       sync.WaitGroup
@@ -66,7 +69,8 @@ type Runner struct {
 func NewRunner(cfg RunnerConfig) *Runner {
 	return &Runner{
 		RunnerConfig: cfg, held: newHeld(),
-		slots: make(chan struct{}, cfg.MaxInFlight), admitted: make(chan Saga, cfg.MaxInFlight),
+		slots: make(chan struct{}, cfg.MaxInFlight), eager: make(chan struct{}, max(1, cfg.MaxInFlight*3/4)),
+		admitted: make(chan Saga, cfg.MaxInFlight), waits: make(chan time.Time, cfg.MaxInFlight),
 		wake: make(chan struct{}, 1), started: make(chan struct{}),
 	}
 }
@@ -117,19 +121,27 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
-// take claims sagas until ctx is cancelled.
+// take claims sagas until ctx is cancelled: when one is due, when there is room again for
+// those that are, and now and then.
 func (r *Runner) take(ctx, work context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	next := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			for range len(r.admitted) {
-				r.start(ctx, work, <-r.admitted) // not sent: they go back to pending
+				r.start(ctx, work, <-r.admitted, true) // not sent: they go back to pending
 			}
 			return
 		case s := <-r.admitted:
-			r.start(ctx, work, s)
+			r.start(ctx, work, s, true)
+			continue
+		case due := <-r.waits:
+			if at := time.Now().Add(due.Sub(r.Lease.Now())); at.Before(next) {
+				next = at
+				timer.Reset(time.Until(next))
+			}
 			continue
 		case <-timer.C:
 		case <-r.wake:
@@ -138,6 +150,7 @@ func (r *Runner) take(ctx, work context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.Log.WarnContext(ctx, "sagas could not be claimed", "err", err)
 		}
+		next = time.Now().Add(wait)
 		timer.Reset(wait)
 	}
 }
@@ -151,33 +164,29 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	}
 	r.held.claiming.RLock()
 	defer r.held.claiming.RUnlock()
-	free := r.reserve(max(1, r.MaxInFlight/4)) // not all: intake finds room meanwhile
+	r.more.Store(true)                                // a saga that ends wakes us
+	free := reserve(r.slots, max(1, r.MaxInFlight/4)) // not all: intake finds room meanwhile
 	if free == 0 {
-		return idle, nil // a saga that ends wakes us
+		return idle, nil
 	}
-	states := r.claimable()
-	sagas, err := r.Store.Claim(ctx, id, states, free)
-	r.unreserve(free - len(sagas))
+	sagas, next, err := r.Store.Claim(ctx, id, r.claimable(), free)
+	unreserve(r.slots, free-len(sagas))
 	for _, s := range sagas {
 		if !r.held.add(s.ID) {
-			r.unreserve(1) // its last goroutine is just ending; the sweep gives it back
+			unreserve(r.slots, 1) // its last goroutine is just ending; the sweep gives it back
 			continue
 		}
-		r.start(ctx, work, s)
+		r.start(ctx, work, s, false)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return idle, err
-	}
-	if len(sagas) == free {
+	case len(sagas) == free:
 		return 0, nil
-	}
-	next, err := r.Store.NextDue(ctx, states)
-	if err != nil {
-		return idle, err
-	}
-	if next <= 0 && len(sagas) == 0 {
+	case next <= 0 && len(sagas) == 0:
 		next = contended // somebody else has them locked, or our lease is not what we think
 	}
+	r.more.Store(false)
 	return min(max(next, time.Millisecond), idle), nil
 }
 
@@ -195,10 +204,10 @@ func (r *Runner) claimable() []State {
 }
 
 // reserve takes up to n slots, without waiting.
-func (r *Runner) reserve(n int) int {
+func reserve(slots chan struct{}, n int) int {
 	for i := range n {
 		select {
-		case r.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		default:
 			return i
 		}
@@ -206,30 +215,46 @@ func (r *Runner) reserve(n int) int {
 	return n
 }
 
-func (r *Runner) unreserve(n int) {
+func unreserve(slots chan struct{}, n int) {
 	for range n {
-		<-r.slots
+		<-slots
 	}
 }
 
 // start drives a saga that is held, in a slot that is reserved for it.
-func (r *Runner) start(ctx, work context.Context, s Saga) {
+func (r *Runner) start(ctx, work context.Context, s Saga, eager bool) {
 	r.wg.Go(func() {
-		r.drive(ctx, work, s)
+		due := r.drive(ctx, work, s)
 		r.held.remove(s.ID)
-		r.unreserve(1)
-		r.Wake()
+		unreserve(r.slots, 1)
+		if eager {
+			unreserve(r.eager, 1)
+		}
+		if !due.IsZero() {
+			r.plan(due)
+		}
+		if r.more.Load() {
+			r.Wake()
+		}
 	})
 }
 
+// plan has the runner look when a saga is due. If it is busy it looks anyway.
+func (r *Runner) plan(due time.Time) {
+	select {
+	case r.waits <- due:
+	default:
+		r.Wake()
+	}
+}
+
 // drive moves a saga on until it is no longer ours: it has to wait, or somebody else
-// moves it. Cancelling ctx ends it at the next point where nothing is in flight;
-// cancelling work, at once.
-func (r *Runner) drive(ctx, work context.Context, s Saga) {
+// moves it. It returns when it is due again, if that is known. Cancelling ctx ends it at
+// the next point where nothing is in flight; cancelling work, at once.
+func (r *Runner) drive(ctx, work context.Context, s Saga) (due time.Time) {
 	for s.Worker == r.Lease.ID() && s.State.Mover() == Worker {
 		if ctx.Err() != nil && s.State != Submitting {
-			r.release(work, s, s.DueAt)
-			return
+			return r.release(work, s, s.DueAt)
 		}
 		e, err := r.perform(ctx, work, s)
 		if err == nil {
@@ -242,15 +267,14 @@ func (r *Runner) drive(ctx, work context.Context, s Saga) {
 		postponed, ok := errors.AsType[*postponeError](err)
 		switch {
 		case ok:
-			r.release(work, s, postponed.until)
+			return r.release(work, s, postponed.until)
 		case ctx.Err() != nil:
-			r.release(work, s, s.DueAt)
-		default:
-			r.Log.WarnContext(ctx, "saga was not moved", "saga_id", s.ID, "state", s.State, "event", e.Name, "err", err)
-			r.release(work, s, r.Lease.Now().Add(idle))
+			return r.release(work, s, s.DueAt)
 		}
-		return
+		r.Log.WarnContext(ctx, "saga was not moved", "saga_id", s.ID, "state", s.State, "event", e.Name, "err", err)
+		return r.release(work, s, r.Lease.Now().Add(idle))
 	}
+	return s.DueAt
 }
 
 // postponeError says that nothing happened and the saga waits until then: a closed lane,
@@ -303,9 +327,11 @@ func (r *Runner) observe(ctx context.Context, lane pressone.Lane, err error) {
 	}
 }
 
-// release gives a saga back unmoved. If that fails the sweep does it later.
-func (r *Runner) release(ctx context.Context, s Saga, due time.Time) {
+// release gives a saga back unmoved, and returns when it is due. If that fails the sweep
+// does it later.
+func (r *Runner) release(ctx context.Context, s Saga, due time.Time) time.Time {
 	if err := r.Store.Release(ctx, s, due); err != nil && !errors.Is(err, ErrConflict) {
 		r.Log.WarnContext(ctx, "saga was not released", "saga_id", s.ID, "err", err)
 	}
+	return due
 }

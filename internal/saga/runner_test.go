@@ -249,13 +249,13 @@ func TestRunner(t *testing.T) {
 		}})
 		b.run(r)
 		require.Eventually(t, func() bool {
-			a := r.Admit(message.Order, 100)
+			a := r.Admit(message.Order, 100, time.Time{})
 			defer a.Cancel()
-			return a.Room == 4 && r.Admit(message.Topup, 100).Room == 0
+			return a.Room == 3 && r.Admit(message.Topup, 100, time.Time{}).Room == 0
 		}, 5*time.Second, time.Millisecond)
 		var a *Admission
 		require.Eventually(t, func() bool {
-			if a = r.Admit(message.Order, 4); a.Room > 0 {
+			if a = r.Admit(message.Order, 4, time.Time{}); a.Room > 0 {
 				return true
 			}
 			a.Cancel()
@@ -266,16 +266,16 @@ func TestRunner(t *testing.T) {
 		d := b.decide(s, Event{Name: Accepted})
 		_, err := b.store.Accept(t.Context(), []Decision{d})
 		require.NoError(t, err)
-		a.Start([]Saga{d.After})
+		a.Start([]Saga{d.After}, false)
 		b.eventually(DeadLettered, s.ID)
 		require.Eventually(t, func() bool {
-			a := r.Admit(message.Order, 100)
+			a := r.Admit(message.Order, 100, time.Time{})
 			defer a.Cancel()
-			return a.Room == 4
+			return a.Room == 3
 		}, 5*time.Second, time.Millisecond)
 	})
 	t.Run("has no room before it runs", func(t *testing.T) {
 		b := setupStore(t)
-		require.Zero(t, b.runner(oneProvider{}).Admit(message.Order, 10).Room)
+		require.Zero(t, b.runner(oneProvider{}).Admit(message.Order, 10, time.Time{}).Room)
 	})
 }

@@ -77,7 +77,7 @@ func (b *storeBench) claim(n int, states ...State) []Saga {
 	b.t.Helper()
 	var all []Saga
 	require.Eventually(b.t, func() bool {
-		more, err := b.store.Claim(b.t.Context(), b.lease.ID(), states, 10)
+		more, _, err := b.store.Claim(b.t.Context(), b.lease.ID(), states, 10)
 		require.NoError(b.t, err)
 		all = append(all, more...)
 		return len(all) >= n
@@ -172,10 +172,10 @@ func TestStore(t *testing.T) {
 		_, err = b.db.Exec(t.Context(), `UPDATE saga SET state = 'from_a_newer_version' WHERE id = $1`, newer.ID)
 		require.NoError(t, err)
 
-		none, err := b.store.Claim(t.Context(), uuid.New(), []State{Pending}, 10)
+		none, _, err := b.store.Claim(t.Context(), uuid.New(), []State{Pending}, 10)
 		require.NoError(t, err)
 		require.Empty(t, none, "no lease")
-		none, err = b.store.Claim(t.Context(), b.lease.ID(), []State{Unknown}, 10)
+		none, _, err = b.store.Claim(t.Context(), b.lease.ID(), []State{Unknown}, 10)
 		require.NoError(t, err)
 		require.Empty(t, none, "its lane is closed")
 		all := b.claim(1, Pending, Unknown, Polling)

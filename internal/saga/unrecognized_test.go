@@ -31,7 +31,7 @@ func TestUnrecognizedStatesAreLeftAlone(t *testing.T) {
 	require.NoError(t, r.tend(t.Context()))
 	require.NoError(t, b.lease.Renew(t.Context()))
 	require.NoError(t, r.tend(t.Context()))
-	none, err := b.store.Claim(t.Context(), b.lease.ID(), States(), 10)
+	none, _, err := b.store.Claim(t.Context(), b.lease.ID(), States(), 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
 	require.Equal(t, before, rows(), "%s and %s", free.ID, held.ID)
