@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/nats-io/nats.go"
 
 	"esimflow/internal/message"
@@ -25,10 +26,10 @@ const Columns = `op, subject, message_id, headers, body, saga_id, dead_letter_id
 
 // Rows is messages column by column: the parameters of a statement that appends them.
 type Rows struct {
-	ops, subjects, ids []string
-	headers            []json.RawMessage
-	bodies             [][]byte
-	sagas, letters     []*uuid.UUID
+	ops, subjects, ids pgtype.FlatArray[string]
+	headers            pgtype.FlatArray[json.RawMessage]
+	bodies             pgtype.FlatArray[[]byte]
+	sagas, letters     pgtype.FlatArray[pgtype.UUID]
 }
 
 // Add adds a message.
@@ -82,12 +83,7 @@ func Append(ctx context.Context, tx pgx.Tx, messages ...Message) error {
 	return nil
 }
 
-func nullable(id uuid.UUID) *uuid.UUID {
-	if id == uuid.Nil {
-		return nil
-	}
-	return &id
-}
+func nullable(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: id != uuid.Nil} }
 
 // Forget deletes the copy of a dead letter from its stream, now that it is resolved.
 func Forget(deadLetter uuid.UUID) Message {

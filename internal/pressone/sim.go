@@ -97,7 +97,7 @@ func readSims(raw json.RawMessage) []Sim {
 	var sims []Sim
 	for _, element := range list {
 		var s Sim
-		if json.Unmarshal(element, &s) == nil && s.ICCID != "" {
+		if s.UnmarshalJSON(element) == nil && s.ICCID != "" {
 			sims = append(sims, s)
 		}
 	}

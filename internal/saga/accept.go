@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // acceptSQL inserts the sagas whose key is not on record yet, with what belongs to them, and
@@ -104,7 +105,7 @@ func (st *Store) known(ctx context.Context, accepted []Decision, known []Known) 
 }
 
 func acceptArguments(accepted []Decision) ([]any, error) {
-	headers := make([]json.RawMessage, len(accepted))
+	headers := make(pgtype.FlatArray[json.RawMessage], len(accepted))
 	for i, d := range accepted {
 		var err error
 		if headers[i], err = json.Marshal(orEmptyHeader(d.After.Source.Header)); err != nil {
@@ -112,22 +113,22 @@ func acceptArguments(accepted []Decision) ([]any, error) {
 		}
 	}
 	return []any{
-		column(accepted, Decision.id),
+		column(accepted, Decision.key),
 		column(accepted, func(d Decision) string { return string(d.After.Kind) }),
 		column(accepted, func(d Decision) string { return d.After.RequestID }),
 		column(accepted, func(d Decision) string { return string(d.After.State) }),
-		column(accepted, func(d Decision) *uuid.UUID { return nullUUID(d.After.Worker) }),
-		column(accepted, func(d Decision) *time.Time { return nullTime(d.After.DueAt) }),
+		column(accepted, func(d Decision) pgtype.UUID { return nullUUID(d.After.Worker) }),
+		column(accepted, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.DueAt) }),
 		column(accepted, func(d Decision) time.Time { return d.After.DeadlineAt }),
 		column(accepted, func(d Decision) string { return d.After.Reference }),
 		column(accepted, func(d Decision) string { return d.After.Fingerprint }),
 		column(accepted, func(d Decision) string { return d.After.PackageID }),
 		column(accepted, func(d Decision) int { return d.After.Quantity }),
-		column(accepted, func(d Decision) *string { return nullText(d.After.ICCID) }),
+		column(accepted, func(d Decision) pgtype.Text { return nullText(d.After.ICCID) }),
 		column(accepted, func(d Decision) int { return d.After.Attempts }),
 		column(accepted, func(d Decision) int { return d.After.Tries }),
-		column(accepted, func(d Decision) *time.Time { return nullTime(d.After.IntentAt) }),
-		column(accepted, func(d Decision) *time.Time { return nullTime(d.After.IntentDeadline) }),
+		column(accepted, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.IntentAt) }),
+		column(accepted, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.IntentDeadline) }),
 		column(accepted, func(d Decision) time.Time { return d.After.RequestedAt }),
 		column(accepted, func(d Decision) string { return d.After.Source.Subject }),
 		column(accepted, func(d Decision) int64 { return int64(d.After.Source.Sequence) }),
@@ -136,7 +137,7 @@ func acceptArguments(accepted []Decision) ([]any, error) {
 		column(accepted, func(d Decision) []byte { return orEmptyBytes(d.After.Source.Metadata) }),
 		column(accepted, func(d Decision) int64 { return d.Entry.Version }),
 		column(accepted, func(d Decision) string { return string(d.Entry.Event) }),
-		column(accepted, func(d Decision) *time.Time { return nullTime(d.Entry.DueAt) }),
+		column(accepted, func(d Decision) pgtype.Timestamptz { return nullTime(d.Entry.DueAt) }),
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"esimflow/internal/outbox"
 )
@@ -13,9 +14,10 @@ import (
 // What a statement about many rows takes as parameters: a column each, in the order in
 // which the statement names them.
 
-// column is one parameter of a statement about many rows.
-func column[R, T any](rows []R, value func(R) T) []T {
-	all := make([]T, len(rows))
+// column is one parameter of a statement about many rows. Its elements should be of types
+// that pgx knows: it is slow with those that it has to find out about.
+func column[R, T any](rows []R, value func(R) T) pgtype.FlatArray[T] {
+	all := make(pgtype.FlatArray[T], len(rows))
 	for i, r := range rows {
 		all[i] = value(r)
 	}
@@ -25,22 +27,22 @@ func column[R, T any](rows []R, value func(R) T) []T {
 // moves are the sagas' own columns, with what each decision expects.
 func moves(all []Decision) []any {
 	return []any{
-		column(all, Decision.id),
+		column(all, Decision.key),
 		column(all, func(d Decision) int64 { return d.Before.Version }),
-		column(all, func(d Decision) *uuid.UUID { return nullUUID(d.Before.Worker) }),
+		column(all, func(d Decision) pgtype.UUID { return nullUUID(d.Before.Worker) }),
 		column(all, func(d Decision) string { return string(d.After.State) }),
 		column(all, func(d Decision) int64 { return d.After.Version }),
-		column(all, func(d Decision) *uuid.UUID { return nullUUID(d.After.Worker) }),
-		column(all, func(d Decision) *time.Time { return nullTime(d.After.DueAt) }),
+		column(all, func(d Decision) pgtype.UUID { return nullUUID(d.After.Worker) }),
+		column(all, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.DueAt) }),
 		column(all, func(d Decision) time.Time { return d.After.DeadlineAt }),
 		column(all, func(d Decision) int { return d.After.Attempts }),
 		column(all, func(d Decision) int { return d.After.Tries }),
 		column(all, func(d Decision) int { return d.After.Failures }),
 		column(all, func(d Decision) int { return d.After.Looks }),
 		column(all, func(d Decision) time.Duration { return d.After.LookDelay }),
-		column(all, func(d Decision) *time.Time { return nullTime(d.After.IntentAt) }),
-		column(all, func(d Decision) *time.Time { return nullTime(d.After.IntentDeadline) }),
-		column(all, func(d Decision) *int64 { return nullInt(d.After.OrderID) }),
+		column(all, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.IntentAt) }),
+		column(all, func(d Decision) pgtype.Timestamptz { return nullTime(d.After.IntentDeadline) }),
+		column(all, func(d Decision) pgtype.Int8 { return nullInt(d.After.OrderID) }),
 		column(all, func(d Decision) string { return string(d.After.StoppedIn) }),
 		column(all, func(d Decision) int { return d.After.Ends }),
 	}
@@ -60,15 +62,15 @@ func history(decisions []Decision) []any {
 		}
 	}
 	return []any{
-		column(all, func(e ownedEntry) uuid.UUID { return e.saga }),
+		column(all, func(e ownedEntry) pgtype.UUID { return nullUUID(e.saga) }),
 		column(all, func(e ownedEntry) int64 { return e.Version }),
 		column(all, func(e ownedEntry) string { return string(e.Event) }),
-		column(all, func(e ownedEntry) *string { return nullText(string(e.From)) }),
+		column(all, func(e ownedEntry) pgtype.Text { return nullText(string(e.From)) }),
 		column(all, func(e ownedEntry) string { return string(e.To) }),
 		column(all, func(e ownedEntry) int { return e.Attempt }),
 		column(all, func(e ownedEntry) string { return e.Code }),
 		column(all, func(e ownedEntry) string { return e.Seen }),
-		column(all, func(e ownedEntry) *time.Time { return nullTime(e.DueAt) }),
+		column(all, func(e ownedEntry) pgtype.Timestamptz { return nullTime(e.DueAt) }),
 		column(all, func(e ownedEntry) string { return e.Actor }),
 		column(all, func(e ownedEntry) string { return e.Reason }),
 	}
@@ -76,8 +78,8 @@ func history(decisions []Decision) []any {
 
 // purchases are those that have changed.
 func purchases(decisions []Decision) ([]any, error) {
-	var sagas []uuid.UUID
-	var data []json.RawMessage
+	var sagas pgtype.FlatArray[pgtype.UUID]
+	var data pgtype.FlatArray[json.RawMessage]
 	for _, d := range decisions {
 		p := d.After.Purchase
 		if p == nil || p == d.Before.Purchase {
@@ -87,7 +89,7 @@ func purchases(decisions []Decision) ([]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("saga: purchase: %w", err)
 		}
-		sagas, data = append(sagas, d.id()), append(data, text)
+		sagas, data = append(sagas, d.key()), append(data, text)
 	}
 	return []any{sagas, data}, nil
 }
@@ -95,7 +97,7 @@ func purchases(decisions []Decision) ([]any, error) {
 func answers(decisions []Decision) []any {
 	all := having(decisions, func(d Decision) bool { return d.Answer != nil })
 	return []any{
-		column(all, Decision.id),
+		column(all, Decision.key),
 		column(all, func(d Decision) int { return d.After.Attempts }),
 		column(all, func(d Decision) int { return d.Answer.Status }),
 		column(all, func(d Decision) []byte { return orEmptyBytes(d.Answer.Body) }),
@@ -105,7 +107,7 @@ func answers(decisions []Decision) []any {
 func resolutions(decisions []Decision) []any {
 	all := having(decisions, func(d Decision) bool { return d.Resolved != "" })
 	return []any{
-		column(all, Decision.id),
+		column(all, Decision.key),
 		column(all, func(d Decision) string { return d.Resolved }),
 		column(all, func(d Decision) string { return d.Entry.Actor }),
 		column(all, func(d Decision) string { return d.Entry.Reason }),
@@ -114,7 +116,7 @@ func resolutions(decisions []Decision) []any {
 
 func letters(decisions []Decision) ([]any, error) {
 	all := having(decisions, func(d Decision) bool { return d.DeadLetter != nil })
-	headers := make([]json.RawMessage, len(all))
+	headers := make(pgtype.FlatArray[json.RawMessage], len(all))
 	for i, d := range all {
 		var err error
 		if headers[i], err = json.Marshal(orEmptyHeader(d.DeadLetter.Header)); err != nil {
@@ -123,7 +125,7 @@ func letters(decisions []Decision) ([]any, error) {
 	}
 	return []any{
 		column(all, func(d Decision) string { return d.DeadLetter.ID }),
-		column(all, Decision.id),
+		column(all, Decision.key),
 		column(all, func(d Decision) string { return string(d.DeadLetter.Kind) }),
 		column(all, func(d Decision) string { return d.DeadLetter.RequestID }),
 		column(all, func(d Decision) string { return d.After.PackageID }),
@@ -143,14 +145,14 @@ func letters(decisions []Decision) ([]any, error) {
 }
 
 func messages(decisions []Decision) ([]any, error) {
-	var sagas []uuid.UUID
+	var sagas pgtype.FlatArray[pgtype.UUID]
 	var rows outbox.Rows
 	for _, d := range decisions {
 		for _, m := range d.Messages {
 			if err := rows.Add(m); err != nil {
 				return nil, err
 			}
-			sagas = append(sagas, d.id())
+			sagas = append(sagas, d.key())
 		}
 	}
 	return append([]any{sagas}, rows.Arguments()...), nil
@@ -166,3 +168,5 @@ func having(all []Decision, is func(Decision) bool) (some []Decision) {
 }
 
 func (d Decision) id() uuid.UUID { return d.After.ID }
+
+func (d Decision) key() pgtype.UUID { return nullUUID(d.After.ID) }

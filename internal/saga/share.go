@@ -21,6 +21,14 @@ type shared struct {
 	done     chan error // gets one value
 }
 
+func decisionsOf(batch []*shared) []Decision {
+	all := make([]Decision, len(batch))
+	for i, w := range batch {
+		all[i] = w.decision
+	}
+	return all
+}
+
 // maxShared bounds a statement, and with it how long its locks are held.
 const maxShared = 256
 

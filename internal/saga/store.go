@@ -78,7 +78,7 @@ func (st *Store) apply(batch []*shared) {
 	if len(batch) == 1 {
 		limit = lockTimeout
 	}
-	moved, err := st.write(context.Background(), column(batch, func(w *shared) Decision { return w.decision }), limit)
+	moved, err := st.write(context.Background(), decisionsOf(batch), limit)
 	if err != nil && len(batch) > 1 && isOfOne(err) {
 		st.applyEach(batch)
 		return
