@@ -46,6 +46,7 @@ type Relay struct {
 	Config
 	lead    Leadership
 	metrics *metrics
+	place   place
 	wake    chan struct{}
 }
 

@@ -23,9 +23,9 @@ type row struct {
 const dueSQL = `
 SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id
 FROM outbox
-WHERE next_at <= now() OR next_at > now() + interval '1 minute'
+WHERE id > $1 AND (next_at <= now() OR next_at > now() + interval '1 minute')
 ORDER BY id
-LIMIT $1`
+LIMIT $2`
 
 // Letters whose copy has not been seen to be on the stream.
 const copiesSQL = `
@@ -51,8 +51,20 @@ func (r *Relay) awaiting(ctx context.Context, letters []uuid.UUID) (map[uuid.UUI
 	return awaiting, nil
 }
 
+// due reads the next batch: most of the time from where the last ones ended, now and then
+// from the beginning.
 func (r *Relay) due(ctx context.Context) ([]row, error) {
-	rows, err := r.DB.Query(ctx, dueSQL, batchSize)
+	start := time.Now()
+	from := r.place.from(start)
+	rows, err := r.read(ctx, from)
+	if err == nil {
+		r.place.looked(start, time.Since(start), from, rows)
+	}
+	return rows, err
+}
+
+func (r *Relay) read(ctx context.Context, from int64) ([]row, error) {
+	rows, err := r.DB.Query(ctx, dueSQL, from, batchSize)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: due: %w", err)
 	}

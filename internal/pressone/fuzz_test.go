@@ -18,7 +18,7 @@ func FuzzReadOrder(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		o, err := readOrder(body)
+		o, err := ReadOrder(body)
 		if err != nil {
 			require.ErrorIs(t, err, ErrUnreadable)
 			return

@@ -76,7 +76,7 @@ func readSlug(raw json.RawMessage) string {
 }
 
 // readOrder reads an answer that is one order: {"data":{…}}, or a list of exactly one.
-func readOrder(body []byte) (Order, error) {
+func ReadOrder(body []byte) (Order, error) {
 	var env envelope
 	if json.Unmarshal(body, &env) != nil {
 		return Order{}, ErrUnreadable

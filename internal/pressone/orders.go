@@ -162,7 +162,7 @@ func (c *Client) Order(ctx context.Context, id int64) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	o, err := readOrder(a.body)
+	o, err := ReadOrder(a.body)
 	switch {
 	case err != nil:
 		return Order{}, c.finish(q.op, unreadable(a, err))

@@ -137,7 +137,7 @@ func (c *Client) submitOnce(
 		return Receipt{}, &Error{Err: err}
 	}
 	if a.cut == nil && a.status >= 200 && a.status <= 299 {
-		order, err := readOrder(a.body)
+		order, err := ReadOrder(a.body)
 		if err == nil {
 			return Receipt{Order: order, Raw: a.body, Status: a.status}, nil
 		}

@@ -43,9 +43,7 @@ WITH begun AS (
     RETURNING saga.*
 )
 SELECT` + columns + `
-FROM s
-JOIN saga_request r ON r.saga_id = s.id
-LEFT JOIN saga_purchase p ON p.saga_id = s.id`
+FROM s` + wholeSaga
 
 const nextDueSQL = `
 SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
@@ -111,9 +109,7 @@ func (st *Store) Recall(ctx context.Context, pending, others time.Duration) (int
 // As for claims, a state of a newer version is not among these.
 const abandonedSQL = `
 SELECT` + columns + `
-FROM saga s
-JOIN saga_request r ON r.saga_id = s.id
-LEFT JOIN saga_purchase p ON p.saga_id = s.id
+FROM saga s` + wholeSaga + `
 WHERE s.worker IS NOT NULL AND s.state IN ('pending', 'submitting', 'unknown', 'polling')
   AND NOT EXISTS (SELECT FROM worker w WHERE w.id = s.worker AND w.expires_at > now())
 LIMIT 1000`
@@ -126,9 +122,7 @@ func (st *Store) Abandoned(ctx context.Context) ([]Saga, error) {
 
 const heldBySQL = `
 SELECT` + columns + `
-FROM saga s
-JOIN saga_request r ON r.saga_id = s.id
-LEFT JOIN saga_purchase p ON p.saga_id = s.id
+FROM saga s` + wholeSaga + `
 WHERE s.worker = $1 AND s.state IN ('pending', 'submitting', 'unknown', 'polling')`
 
 // HeldBy lists the sagas that a worker holds according to Postgres.

@@ -76,13 +76,14 @@ func history(decisions []Decision) []any {
 	}
 }
 
-// purchases are those that have changed.
+// purchases are those that have changed, but for what is kept as an answer anyway. Which
+// eSIMs are confirmed matters for as long as others are not.
 func purchases(decisions []Decision) ([]any, error) {
 	var sagas pgtype.FlatArray[pgtype.UUID]
 	var data pgtype.FlatArray[json.RawMessage]
 	for _, d := range decisions {
 		p := d.After.Purchase
-		if p == nil || p == d.Before.Purchase {
+		if p == nil || p == d.Before.Purchase || p.answered && (len(p.Confirmed) == 0 || d.After.State == Notifying) {
 			continue
 		}
 		text, err := json.Marshal(p)

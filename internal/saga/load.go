@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"esimflow/internal/message"
+	"esimflow/internal/pressone"
 )
 
 // row is a saga as Postgres has it.
@@ -47,15 +48,24 @@ type row struct {
 	Body     []byte
 	Metadata []byte
 	Data     *Purchase
+	Answers  [][]byte
 }
 
-// columns are the row's, from saga s, its request r and its purchase p.
+// columns are the row's, from what wholeSaga joins: saga s, its request r, its purchase p.
+// The answers to its submission are read only where they say what was bought.
 const columns = `
     s.id, s.kind, s.request_id, s.state, s.version, s.worker, s.due_at, s.deadline_at,
     s.reference, s.fingerprint, s.package_id, s.quantity, s.iccid,
     s.attempts, s.tries, s.failures, s.looks, s.look_delay, s.intent_at, s.intent_deadline,
     s.order_id, s.stopped_in, s.ends, s.requested_at, s.created_at,
-    r.subject, r.sequence, r.headers, r.body, r.metadata, p.data`
+    r.subject, r.sequence, r.headers, r.body, r.metadata, p.data,
+    (SELECT array_agg(body)
+     FROM saga_answer
+     WHERE p.saga_id IS NULL AND s.order_id IS NOT NULL AND saga_id = s.id AND status BETWEEN 200 AND 299) AS answers`
+
+const wholeSaga = `
+JOIN saga_request r ON r.saga_id = s.id
+LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 
 func (r row) saga() Saga {
 	return Saga{
@@ -65,12 +75,26 @@ func (r row) saga() Saga {
 		ICCID: deref(r.ICCID), Attempts: r.Attempts, Tries: r.Tries, Failures: r.Failures,
 		Looks: r.Looks, LookDelay: r.LookDelay, IntentAt: deref(r.IntentAt), IntentDeadline: deref(r.IntentDeadline),
 		OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
-		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: r.Data,
+		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: r.purchase(),
 		Source: Source{
 			Subject: r.Subject, Sequence: uint64(r.Sequence), Header: r.Headers, Body: r.Body,
 			Metadata: json.RawMessage(r.Metadata),
 		},
 	}
+}
+
+// purchase is what is known to be bought: what is on record, or what PressOne's answer to
+// the submission said. An answer that names another order is not about this one.
+func (r row) purchase() *Purchase {
+	if r.Data != nil {
+		return r.Data
+	}
+	for _, body := range r.Answers {
+		if o, err := pressone.ReadOrder(body); err == nil && o.ID == deref(r.OrderID) {
+			return &Purchase{Order: o, answered: true}
+		}
+	}
+	return nil
 }
 
 func collect(rows pgx.Rows, err error) ([]Saga, error) {
@@ -85,9 +109,7 @@ func collect(rows pgx.Rows, err error) ([]Saga, error) {
 
 const getSQL = `
 SELECT` + columns + `
-FROM saga s
-JOIN saga_request r ON r.saga_id = s.id
-LEFT JOIN saga_purchase p ON p.saga_id = s.id
+FROM saga s` + wholeSaga + `
 WHERE s.id = $1`
 
 // Get reads one saga. The error is ErrNotFound if there is none.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"esimflow/internal/message"
@@ -82,6 +83,7 @@ func (r *Runner) pollOrder(ctx context.Context, s Saga) (Event, error) {
 		if !now.Installable() || now.ICCID != sim.ICCID {
 			return Event{Name: NotReady, Purchase: p, Seen: fmt.Sprintf("eSIM %d of %d cannot be installed yet", i+1, s.Quantity)}, nil
 		}
+		p.answered = p.answered && reflect.DeepEqual(sim, now)
 		p.Order.Sims[i] = now
 		p.Confirmed = append(p.Confirmed, sim.ICCID)
 	}
@@ -97,6 +99,7 @@ func (p *Purchase) merged(o pressone.Order) *Purchase {
 	if p == nil {
 		return &Purchase{Order: o}
 	}
+	p.answered = false
 	for _, sim := range o.Sims {
 		known := func(s pressone.Sim) bool { return s.ICCID == sim.ICCID }
 		if !slices.ContainsFunc(p.Order.Sims, known) {

@@ -60,6 +60,8 @@ type Source struct {
 type Purchase struct {
 	Order     pressone.Order `json:"order"`
 	Confirmed []string       `json:"confirmed,omitempty"` // ICCIDs that GET /sims has shown to be installable
+
+	answered bool // the order is what PressOne's answer to the submission says, which is kept
 }
 
 // clone copies p deeply enough for a decision to change it.

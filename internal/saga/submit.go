@@ -109,7 +109,7 @@ func (r *Runner) submit(ctx, work context.Context, s Saga) Event {
 func answered(receipt pressone.Receipt, err error) Event {
 	if err == nil {
 		return Event{
-			Name: Submitted, Seen: describe(receipt.Order), Purchase: &Purchase{Order: receipt.Order},
+			Name: Submitted, Seen: describe(receipt.Order), Purchase: &Purchase{Order: receipt.Order, answered: true},
 			Answer: &Answer{Status: receipt.Status, Body: receipt.Raw},
 		}
 	}
