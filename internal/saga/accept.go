@@ -65,7 +65,10 @@ func (st *Store) Accept(ctx context.Context, accepted []Decision) ([]Known, erro
 	b.Queue(acceptSQL, args...).Query(func(rows pgx.Rows) error {
 		return collectInto(fresh, rows)
 	})
-	if err := st.db.SendBatch(ctx, &b).Close(); err != nil {
+	start := time.Now()
+	err = st.db.SendBatch(ctx, &b).Close()
+	st.metrics.committed(commitRequests, len(accepted), time.Since(start))
+	if err != nil {
 		return nil, translate("accept", err)
 	}
 	known := make([]Known, len(accepted))

@@ -1,6 +1,8 @@
 package saga
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -14,7 +16,15 @@ type Metrics struct {
 	conflicts    *prometheus.CounterVec // reason
 	deadLetters  *prometheus.CounterVec // kind, code, class
 	unrecognized prometheus.Gauge
+	commitSize   *prometheus.HistogramVec // what
+	commitTime   *prometheus.HistogramVec // what
 }
+
+// What is committed together.
+const (
+	commitDecisions = "decisions"
+	commitRequests  = "requests"
+)
 
 // NewMetrics registers the saga's metrics. Every edge of the table is there from the
 // start, at zero: a counter born at one is invisible to increase().
@@ -38,6 +48,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "esimflow_saga_unrecognized_sagas",
 		Help: "Sagas in a state that this version does not know, left alone. Read from Postgres by every worker: use max by (), not sum.",
 	})
+	m.commitSize = f.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "esimflow_commit_batch_size", Help: "Decisions about sagas, or requests, that shared a commit.",
+		Buckets: prometheus.ExponentialBuckets(1, 2, 9), NativeHistogramBucketFactor: 1.1,
+	}, []string{"what"})
+	m.commitTime = f.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "esimflow_commit_seconds", Help: "Duration of such a commit.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1,
+	}, []string{"what"})
+	for _, what := range []string{commitDecisions, commitRequests} {
+		m.commitSize.WithLabelValues(what)
+		m.commitTime.WithLabelValues(what)
+	}
 	for _, r := range rules {
 		m.transitions.WithLabelValues(string(r.From), string(r.On), string(r.To))
 	}
@@ -114,6 +136,12 @@ func (m *Metrics) moved(d Decision) {
 func (m *Metrics) announced(k message.Kind, n int) {
 	m.transitions.WithLabelValues(string(Notifying), string(Announced), string(Completed)).Add(float64(n))
 	m.ends.WithLabelValues(string(k), string(Completed)).Add(float64(n))
+}
+
+// committed notes a commit, whether it has succeeded or not.
+func (m *Metrics) committed(what string, n int, took time.Duration) {
+	m.commitSize.WithLabelValues(what).Observe(float64(n))
+	m.commitTime.WithLabelValues(what).Observe(took.Seconds())
 }
 
 func (m *Metrics) conflict() { m.conflicts.WithLabelValues("version").Inc() }

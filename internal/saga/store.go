@@ -78,7 +78,9 @@ func (st *Store) apply(batch []*shared) {
 	if len(batch) == 1 {
 		limit = lockTimeout
 	}
+	start := time.Now()
 	moved, err := st.write(context.Background(), decisionsOf(batch), limit)
+	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
 	if err != nil && len(batch) > 1 && isOfOne(err) {
 		st.applyEach(batch)
 		return
