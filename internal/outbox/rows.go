@@ -89,7 +89,10 @@ func (r *Relay) read(ctx context.Context, from int64) ([]row, error) {
 }
 
 // A publisher that settles at the same time, because it was frozen, is not waited for long.
-const boundedSQL = `SELECT set_config('lock_timeout', '5s', true)`
+// Plans are kept, and one made while a table was small must not scan it when it is large.
+const boundedSQL = `
+SELECT set_config('lock_timeout', '5s', true),
+       set_config('enable_seqscan', 'off', true)`
 
 const settleTimeout = 15 * time.Second
 

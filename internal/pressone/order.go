@@ -75,7 +75,8 @@ func readSlug(raw json.RawMessage) string {
 	return string(t)
 }
 
-// readOrder reads an answer that is one order: {"data":{…}}, or a list of exactly one.
+// ReadOrder reads the answer to a submission that was accepted, as Receipt.Raw has it: {"data":{…}}, or a list of exactly one.
+// An error is ErrUnreadable.
 func ReadOrder(body []byte) (Order, error) {
 	var env envelope
 	if json.Unmarshal(body, &env) != nil {

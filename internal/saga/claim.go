@@ -57,7 +57,9 @@ SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
 
 // A claim that a crash of Postgres undoes was never acted on: what its worker writes later
 // expects the version that the claim made.
-const forgettableSQL = `SELECT set_config('synchronous_commit', 'off', true)`
+const forgettableSQL = `
+SELECT set_config('synchronous_commit', 'off', true),
+       set_config('enable_seqscan', 'off', true)`
 
 // Claim takes up to n due sagas in these states for a worker whose lease runs: first those
 // that were begun, which are bought, or may be, or were submitted in vain; however many new

@@ -80,11 +80,13 @@ const letterColumns = `id, saga_id, kind, request_id, package_id, iccid, code, c
 
 // durableSQL makes this commit durable whatever the database's default: what follows it,
 // a POST or an ack, cannot be taken back. And it keeps a transaction whose process is
-// frozen half-way from holding its locks against everybody else.
+// frozen half-way from holding its locks against everybody else. Plans are kept, and one
+// made while a table was small must not scan it when it is large.
 const durableSQL = `
 SELECT set_config('synchronous_commit', 'on', true),
        set_config('lock_timeout', $1, true),
-       set_config('idle_in_transaction_session_timeout', '10s', true)`
+       set_config('idle_in_transaction_session_timeout', '10s', true),
+       set_config('enable_seqscan', 'off', true)`
 
 func queueDurable(b *pgx.Batch, lockTimeout time.Duration) {
 	b.Queue(durableSQL, lockTimeout.String())
