@@ -24,7 +24,7 @@ func classes() []string {
 	return []string{
 		pressone.ClassInsufficientCredit, pressone.ClassOutOfStock, pressone.ClassRecycled, pressone.ClassRejected,
 		saga.ClassMalformed, saga.ClassConflict, saga.ClassExhausted, saga.ClassNotReady, saga.ClassOutcomeUnknown,
-		saga.ClassNotOffered,
+		saga.ClassNotOffered, saga.ClassExpired,
 	}
 }
 

@@ -24,28 +24,32 @@ const root = "../.."
 
 // arrows is who may import whom, tests aside:
 //
-//	cmd → app → {intake, deadletter, audit, ops} → saga → {pressone, outbox} → message
+//	cmd → app → {intake, deadletter, audit, retention, ops} → saga → {pressone, outbox} → message
 //
 // A package may import what lies further along, never its neighbour and never backwards;
 // but ops, which shows operators the dead letters and the audit, imports those two.
-// config and migrations are for app and cmd; devstack and pressonesim for cmd/esimctl and
-// tests. An arrow that is not here fails the build until somebody writes it down, which is
+// config and migrations are for app and cmd; devstack and pressonesim for cmd/esimctl, bench
+// and tests. An arrow that is not here fails the build until somebody writes it down, which is
 // the moment to ask whether it should exist.
 var arrows = map[string][]string{
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/publisher": {"internal/app", "internal/config"},
 	"cmd/esimctl": {
 		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/message",
-		"internal/config", "migrations", "internal/devstack", "internal/pressonesim",
+		"internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
+	},
+	"internal/bench": {
+		"internal/app", "internal/message", "internal/config", "migrations", "internal/devstack", "internal/pressonesim",
 	},
 
 	"internal/app": {
-		"internal/intake", "internal/deadletter", "internal/audit", "internal/ops", "internal/saga",
+		"internal/intake", "internal/deadletter", "internal/audit", "internal/retention", "internal/ops", "internal/saga",
 		"internal/pressone", "internal/outbox", "internal/message", "internal/config", "migrations",
 	},
 	"internal/intake":     {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/deadletter": {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
+	"internal/retention":  {"internal/saga", "internal/outbox"},
 	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message"},
 	"internal/pressone":   {"internal/message"},

@@ -18,7 +18,8 @@
 //     shell that holds the other end of a pipe stops Postgres when the pipe closes, and
 //     removes what was temporary; kill -9 closes pipes too.
 //   - Postgres listens on a unix socket in a directory that only its account (and root)
-//     can enter, and nowhere else: no port to collide on, no stranger on 127.0.0.1.
+//     can enter, and nowhere else: no port to collide on, no stranger on 127.0.0.1. Who
+//     asks for [PostgresConfig].Loopback gets a port, and a password for it.
 //   - Postgres refuses to run as root, so a root process starts it as `postgres`, or as
 //     `nobody` where there is no such account.
 //   - Commits survive [PostgresServer.StopImmediate] even in tests: fsync is off there, but

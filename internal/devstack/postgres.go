@@ -27,6 +27,10 @@ type PostgresConfig struct {
 	Durable bool
 	// Log receives what Postgres logs; nil drops it.
 	Log io.Writer
+	// Settings, each `name=value`, are added to the server's own and win over them.
+	Settings []string
+	// Loopback makes it listen on 127.0.0.1 too: see [PostgresServer.LoopbackURL].
+	Loopback bool
 }
 
 // PostgresServer is a Postgres of ours. Its methods may be called from several goroutines.
@@ -36,6 +40,8 @@ type PostgresServer struct {
 	account  account
 	home     string // temporary: the socket, the log, and data unless cfg.Dir is set
 	data     string
+	port     string // names the socket's file; nothing listens on TCP unless cfg.Loopback says so
+	password string // for TCP
 
 	mu      sync.Mutex
 	running *supervisor // nil when stopped
@@ -69,7 +75,7 @@ func startPostgres(ctx context.Context, cfg PostgresConfig, where search) (_ *Po
 	if err != nil {
 		return nil, fmt.Errorf("devstack: %w", err)
 	}
-	s := &PostgresServer{cfg: cfg, binaries: b, account: a, home: home}
+	s := &PostgresServer{cfg: cfg, binaries: b, account: a, home: home, port: "5432"}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop())
@@ -78,10 +84,13 @@ func startPostgres(ctx context.Context, cfg PostgresConfig, where search) (_ *Po
 	if err := s.prepareData(ctx, cache); err != nil {
 		return nil, err
 	}
+	if err := s.prepareLoopback(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.Start(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.ensureDatabase(ctx)
+	return s, errors.Join(s.ensureDatabase(ctx), s.setPassword(ctx))
 }
 
 // prepareData makes sure that there is a data directory.
@@ -137,7 +146,7 @@ func (s *PostgresServer) urlOf(name string) string {
 		Scheme:   "postgres",
 		User:     url.User(superuser),
 		Path:     "/" + name,
-		RawQuery: url.Values{"host": {s.home}, "port": {"5432"}}.Encode(),
+		RawQuery: url.Values{"host": {s.home}, "port": {s.port}}.Encode(),
 	}
 	return u.String()
 }
@@ -169,7 +178,7 @@ func (s *PostgresServer) options() []string {
 	settings := []string{
 		"listen_addresses=",
 		"unix_socket_directories=" + s.home,
-		"port=5432", // names the socket's file; nothing listens on TCP
+		"port=" + s.port,
 		"max_connections=200",
 		"max_wal_size=2GB",
 		"timezone=UTC",
@@ -178,8 +187,9 @@ func (s *PostgresServer) options() []string {
 	if !s.cfg.Durable {
 		settings = append(settings, "fsync=off", "full_page_writes=off", "shared_buffers=64MB")
 	}
+	settings = append(settings, s.loopbackSettings()...)
 	var options []string
-	for _, setting := range settings {
+	for _, setting := range append(settings, s.cfg.Settings...) {
 		options = append(options, "-c", setting)
 	}
 	return options

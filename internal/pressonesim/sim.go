@@ -219,6 +219,11 @@ func (s *Sim) Requests(e Endpoint) int {
 	return s.counts.total(e)
 }
 
+// RequestCounts returns how many requests each endpoint got; those with none are left out.
+func (s *Sim) RequestCounts() map[Endpoint]int {
+	return s.counts.snapshot()
+}
+
 // RequestsFor returns how many of them were for one order id or ICCID in the
 // path, or for top-ups, the ICCID in the form.
 func (s *Sim) RequestsFor(e Endpoint, id string) int {
