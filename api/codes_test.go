@@ -39,7 +39,7 @@ func constants(t *testing.T, file, prefix string) []string {
 }
 
 // withoutASaga are the codes and classes of bytes that never became a saga.
-var withoutASaga = []string{"malformed", "conflict"}
+var withoutASaga = []string{"malformed", "conflict", "expired"}
 
 // pressOnes are the codes of PressOne's that end a saga, and the statuses that do so without
 // a code.

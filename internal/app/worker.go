@@ -20,6 +20,7 @@ import (
 	"esimflow/internal/intake"
 	"esimflow/internal/message"
 	"esimflow/internal/ops"
+	"esimflow/internal/retention"
 	"esimflow/internal/saga"
 )
 
@@ -145,7 +146,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	for _, kind := range message.Kinds() {
 		consumers = append(consumers, intake.NewConsumer(intake.Config{
 			JetStream: js, DB: db, Store: store, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
-			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log,
+			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Young: min(time.Hour, w.cfg.Retention/2),
 		}))
 	}
 	desk := deadletter.NewDesk(deadletter.Config{
@@ -156,6 +157,9 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Holder: name,
 		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
 		Metrics: audit.NewMetrics(w.reg), Log: w.log,
+	})
+	sweeper := retention.New(retention.Config{
+		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retention.NewMetrics(w.reg), Log: w.log,
 	})
 	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
 		return nil
@@ -170,7 +174,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	defer stopRunner()
 	serving, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAPI()
-	var intakes, runners, apis, audits sync.WaitGroup
+	var intakes, runners, apis, jobs sync.WaitGroup
 	var runErr, apiErr error
 	apis.Go(func() {
 		apiErr = w.api.Serve(serving, ops.API(ops.APIConfig{
@@ -178,13 +182,14 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })
-	audits.Go(func() { auditor.Run(ctx) })
+	jobs.Go(func() { auditor.Run(ctx) })
+	jobs.Go(func() { sweeper.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
 		intakes.Go(func() { c.Run(ctx) })
 	}
 	intakes.Wait()
-	audits.Wait()
+	jobs.Wait()
 	w.log.InfoContext(ctx, "worker stopping", "cause", context.Cause(ctx))
 	stopRunner()
 	runners.Wait()

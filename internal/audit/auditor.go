@@ -118,7 +118,14 @@ func (a *Auditor) turn(ctx context.Context) error {
 	if err != nil || !ok {
 		return err
 	}
-	err = a.proceed(ctx, &run)
+	why, err := a.tooEarly(ctx, later(run.From, run.Next))
+	switch {
+	case err != nil:
+	case why != "":
+		err = a.fail(ctx, run.ID, why)
+	default:
+		err = a.proceed(ctx, &run)
+	}
 	if err != nil && !errors.Is(err, errNotOurs) && ctx.Err() == nil {
 		return errors.Join(err, a.note(ctx, run.ID, err.Error()))
 	}
@@ -155,6 +162,13 @@ func (a *Auditor) Request(ctx context.Context, from, to time.Time, actor string)
 		return Run{}, &RefusedError{fmt.Sprintf("the last day, %s, is to come", to.Format(time.DateOnly))}
 	case to.Sub(from) > longestWindow:
 		return Run{}, &RefusedError{"more than 400 days: ask for them in parts"}
+	}
+	why, err := a.tooEarly(ctx, from)
+	if err != nil {
+		return Run{}, err
+	}
+	if why != "" {
+		return Run{}, &RefusedError{why}
 	}
 	run, err := a.begin(ctx, from, to, actor)
 	if err == nil {
@@ -196,6 +210,13 @@ func (a *Auditor) current(ctx context.Context) (Run, bool, error) {
 func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 const oneDay = 24 * time.Hour
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
 
 func first(all []Run) Run {
 	if len(all) == 0 {

@@ -106,23 +106,13 @@ type buyer struct {
 // buyers lists sagas that were accepted on a day and had bought before until, after one
 // id: a thousand at a time.
 func (a *Auditor) buyers(ctx context.Context, d, until time.Time, after uuid.UUID) ([]buyer, error) {
-	if from := atTime(d); after == uuid.Nil {
+	if from := saga.FirstID(d); after == uuid.Nil {
 		after = from
 	}
-	rows, err := a.DB.Query(ctx, buyersSQL, after, atTime(d.Add(oneDay)), until)
+	rows, err := a.DB.Query(ctx, buyersSQL, after, saga.FirstID(d.Add(oneDay)), until)
 	if err != nil {
 		return nil, wrap("buyers", err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[buyer])
 	return all, wrap("buyers", err)
-}
-
-// atTime is the least UUID of version 7 of a moment.
-func atTime(t time.Time) uuid.UUID {
-	ms := t.UnixMilli()
-	var id uuid.UUID
-	for i := range 6 {
-		id[i] = byte(ms >> (8 * (5 - i)))
-	}
-	return id
 }

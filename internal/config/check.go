@@ -17,6 +17,11 @@ const (
 	minLeaseTTL     = 300 * time.Millisecond // renewed every third of it, over a network
 	maxInFlight     = 10_000
 	maxNATSReplicas = 5 // what JetStream allows
+
+	// RETENTION exceeds AUDIT_WINDOW by that: an audit goes by whole days, of a zone that is
+	// not known, and may be held up for days. The order of a saga that has left would pass for
+	// one that nobody has asked for.
+	auditMargin = 7 * 24 * time.Hour
 )
 
 // check reports what parses and is still wrong, alone or beside something else.
@@ -38,6 +43,9 @@ func (l *loader) checkDurations() {
 	}
 	l.checkOrder("RETRY_INITIAL", l.cfg.RetryInitial, "RETRY_MAX", l.cfg.RetryMax)
 	l.checkOrder("POLL_INITIAL", l.cfg.PollInitial, "POLL_MAX", l.cfg.PollMax)
+	if least := l.cfg.AuditWindow + auditMargin; l.ok("RETENTION", "AUDIT_WINDOW") && l.cfg.Retention < least {
+		l.problem("RETENTION", "%s is less than %s: AUDIT_WINDOW, and a week", l.cfg.Retention, least)
+	}
 	if l.ok("LEASE_TTL") && l.cfg.LeaseTTL < minLeaseTTL {
 		l.problem("LEASE_TTL", "%s is less than %s", l.cfg.LeaseTTL, minLeaseTTL)
 	}

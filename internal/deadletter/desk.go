@@ -128,6 +128,8 @@ func refusal(l Letter, single bool) string {
 	switch {
 	case l.Status != "open":
 		return fmt.Sprintf("it was %s at %s by %s", l.Status, l.ResolvedAt.UTC().Format(time.RFC3339), l.Actor)
+	case l.Class == saga.ClassExpired:
+		return "whether it was bought is not on record any more: if upstream has no result for it, it should send it again, as a new message"
 	case !l.Replayable:
 		return "the eSIM was recycled: nothing can be bought for it"
 	case l.Code == saga.CodeOutcomeUnknown && !single:

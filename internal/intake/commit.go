@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -55,6 +56,9 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 			arrivals, err = c.store(ctx, batch, until, refused)
 		}
 		if err == nil {
+			err = c.remember(ctx, arrivals)
+		}
+		if err == nil {
 			err = c.bury(ctx, arrivals)
 		}
 		if err == nil {
@@ -81,6 +85,9 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 		if ctx.Err() != nil {
 			return 0
 		}
+		if errors.Is(err, errLeft) {
+			arrivals = nil
+		}
 		c.setProblem(fmt.Errorf("intake: requests cannot be stored: %w", err))
 		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
 		pause(ctx, min(2*time.Second, 50*time.Millisecond<<min(failures, 10)))
@@ -102,7 +109,7 @@ func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, until time.
 	// Stopping does not cancel a commit under way.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if err := c.accept(ctx, arrivals); err != nil {
+	if err := c.decide(ctx, arrivals); err != nil {
 		admission.Cancel()
 		return nil, err
 	}
@@ -176,19 +183,24 @@ func (c *Consumer) accept(ctx context.Context, arrivals []*arrival) error {
 		return err
 	}
 	for i, a := range of {
-		s := a.decision.After
-		switch {
-		case known[i].ID == s.ID:
-			a.result = resultAccepted
-		case known[i].Fingerprint == s.Fingerprint:
-			a.result = resultDuplicate
-		default:
-			a.reject(s.Kind, saga.CodeConflict, saga.ClassConflict, s.RequestID, fmt.Sprintf(
-				"request_id was accepted before with another meaning: fingerprint %s then, %s now",
-				known[i].Fingerprint, s.Fingerprint))
-		}
+		a.compare(known[i])
 	}
 	return nil
+}
+
+// compare says what a request is beside what is on record for its key.
+func (a *arrival) compare(known saga.Known) {
+	s := a.decision.After
+	switch {
+	case known.ID == s.ID:
+		a.result = resultAccepted
+	case known.Fingerprint == s.Fingerprint:
+		a.result = resultDuplicate
+	default:
+		a.reject(s.Kind, saga.CodeConflict, saga.ClassConflict, s.RequestID, fmt.Sprintf(
+			"request_id was accepted before with another meaning: fingerprint %s then, %s now",
+			known.Fingerprint, s.Fingerprint))
+	}
 }
 
 // bury stores the dead letters and their copies for the stream.

@@ -28,6 +28,7 @@ type Config struct {
 	Published func() // called when the outbox has got something to publish
 	Metrics   *Metrics
 	Log       *slog.Logger
+	Young     time.Duration // nothing leaves that is younger, see recall; 0 is an hour
 	Stall     time.Duration // without a delivery although messages are pending: rebuild; 0 is 30 s
 }
 
@@ -50,6 +51,9 @@ const maxBatch = 256
 func NewConsumer(cfg Config) *Consumer {
 	if cfg.Stall == 0 {
 		cfg.Stall = 30 * time.Second
+	}
+	if cfg.Young == 0 {
+		cfg.Young = time.Hour
 	}
 	return &Consumer{Config: cfg, problem: errors.New("intake: not subscribed yet")}
 }

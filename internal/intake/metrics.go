@@ -37,7 +37,7 @@ func NewMetrics(reg prometheus.Registerer, sagas *saga.Metrics) *Metrics {
 		}, []string{"kind"}),
 	}
 	for _, k := range message.Kinds() {
-		for _, result := range []string{resultAccepted, resultDuplicate, saga.CodeConflict, saga.CodeMalformed} {
+		for _, result := range []string{resultAccepted, resultDuplicate, saga.CodeConflict, saga.CodeMalformed, saga.CodeExpired} {
 			m.messages.WithLabelValues(string(k), result)
 		}
 		m.seconds.WithLabelValues(string(k))

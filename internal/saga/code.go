@@ -9,6 +9,7 @@ const (
 	CodePollDeadline     = "poll_deadline"
 	CodeOutcomeUnknown   = "outcome_unknown"
 	CodePrecheck         = "precheck"
+	CodeExpired          = "expired"
 )
 
 // Classes of our own, beside PressOne's (see pressone.Error.Class).
@@ -20,4 +21,5 @@ const (
 	ClassOutcomeUnknown = "outcome_unknown"
 	ClassNotOffered     = "not_offered"
 	ClassRecycled       = "recycled" // can never be replayed for that ICCID
+	ClassExpired        = "expired"  // whether it was handled is not on record any more; never replayed
 )

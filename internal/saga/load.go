@@ -167,7 +167,8 @@ const rivalsSQL = `
 SELECT COALESCE(bool_or(state = 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS in_flight,
        COALESCE(bool_or(state <> 'submitting' AND intent_deadline > $3 AND intent_at < $4), false) AS unresolved,
        COALESCE(bool_or(state = 'submitting'), false) AS busy,
-       COALESCE(bool_or(iccid = $5 AND intent_deadline > $3 AND intent_at < $4), false) AS same
+       COALESCE(bool_or(iccid = $5 AND intent_deadline > $3 AND intent_at < $4), false) AS same,
+       (SELECT removed_before FROM retention) AS gone_before
 FROM saga
 WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
   AND package_id = $1 AND id <> $2`
@@ -177,6 +178,9 @@ WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'un
 // The time is that in which ours can have been made.
 func (st *Store) Rivals(ctx context.Context, s Saga, since, until time.Time) (Rivals, error) {
 	var v Rivals
-	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until, s.ICCID).Scan(&v.InFlight, &v.Unresolved, &v.Busy, &v.Same)
+	var gone *time.Time
+	err := st.db.QueryRow(ctx, rivalsSQL, s.PackageID, s.ID, since, until, s.ICCID).Scan(
+		&v.InFlight, &v.Unresolved, &v.Busy, &v.Same, &gone)
+	v.GoneBefore = deref(gone)
 	return v, translate("rivals", err)
 }

@@ -74,6 +74,8 @@ type Rivals struct {
 	Unresolved bool // of some of the same time it is not known whether they were bought
 	Busy       bool // some are being submitted now
 	Same       bool // some of the same time are of the same eSIM: an order that names it could be theirs
+
+	GoneBefore time.Time // sagas that ended before that may have left, and whoever owned an order may be one
 }
 
 // matchTopup finds a top-up of ours whose description PressOne has replaced: by type,
@@ -83,7 +85,7 @@ type Rivals struct {
 func matchTopup(s Saga, l listings) Event {
 	filters := filtersICCID(s, l.byICCID)
 	seen := map[int64]bool{}
-	var ours, nameless, oursElsewhen, namelessElsewhen []pressone.Order
+	var ours, nameless, oursElsewhen, namelessElsewhen, perhapsOwned []pressone.Order
 	for i, o := range slices.Concat(l.byICCID, l.others) {
 		if seen[o.ID] || l.owned[o.ID] || !plausible(s, o) {
 			continue
@@ -93,6 +95,8 @@ func matchTopup(s Saga, l listings) Event {
 		isOurs := s.namedBy(names) || len(names) == 0 && filters && i < len(l.byICCID)
 		inTime := within(o, l.from, l.to)
 		switch near := o.CreatedAt.IsZero() || within(o, l.from.Add(-anyZone), l.to.Add(anyZone)); {
+		case near && (isOurs || len(names) == 0) && l.mayBeOfGone(o):
+			perhapsOwned = append(perhapsOwned, o)
 		case isOurs && inTime:
 			ours = append(ours, o)
 		case isOurs && near:
@@ -105,6 +109,8 @@ func matchTopup(s Saga, l listings) Event {
 	}
 	const lookAgain = "%d orders name no eSIM, and other top-ups are in flight: look again"
 	switch {
+	case len(perhapsOwned) > 0:
+		return ambiguous(len(perhapsOwned), "of a time of which sagas have left after RETENTION")
 	case len(ours)+len(oursElsewhen) > 1:
 		return ambiguous(len(ours)+len(oursElsewhen), "of this eSIM")
 	case len(ours) == 1 && l.rivals.Same:
@@ -125,6 +131,16 @@ func matchTopup(s Saga, l listings) Event {
 		return ambiguous(len(namelessElsewhen), "that name no eSIM, of no time or one that only another zone explains,")
 	}
 	return Event{}
+}
+
+// mayBeOfGone reports whether the saga that owned o may have left after RETENTION. So it is
+// only for sagas as old as that, which an operator has replayed.
+func (l listings) mayBeOfGone(o pressone.Order) bool {
+	gone := l.rivals.GoneBefore.Add(anyZone + clockSlack)
+	if l.rivals.GoneBefore.IsZero() || !l.from.Before(gone) {
+		return false
+	}
+	return o.CreatedAt.IsZero() || o.CreatedAt.Before(gone)
 }
 
 // anyZone is how far PressOne's times may be off, beside the clocks: it gives none with

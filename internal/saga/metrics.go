@@ -104,6 +104,7 @@ var knownLetters = []struct{ code, class string }{
 	{CodeOutcomeUnknown, ClassOutcomeUnknown},
 	{CodeMalformed, ClassMalformed},
 	{CodeConflict, ClassConflict},
+	{CodeExpired, ClassExpired},
 }
 
 // DeadLetter counts a dead letter that was opened.

@@ -1,0 +1,242 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"esimflow/internal/outbox"
+	"esimflow/internal/saga"
+)
+
+// Config is what a Sweeper works with.
+type Config struct {
+	DB      *pgxpool.Pool
+	Holder  string        // of this process, unique: for the lease
+	Keep    time.Duration // RETENTION
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Sweeper removes what has been kept for long enough, one at a time among all workers.
+type Sweeper struct {
+	Config
+
+	lease   outbox.Leadership
+	renewed time.Time
+
+	// Turns are so far apart. What one announces the next one acts on, so this is longer
+	// than any acceptance takes.
+	every time.Duration
+	// The walk stays so far behind, lest it pass sagas that are still on their way.
+	lag time.Duration
+	// How often the walk begins anew, for what had to stay the last time.
+	round time.Duration
+
+	announced time.Time // what this process has announced in its last turn
+	after     uuid.UUID // where the walk is
+	began     time.Time // when it last began anew
+	size      int       // sagas in a commit
+}
+
+// leaseTTL is renewed at every turn, so it is longer than the time between two.
+const leaseTTL = 3 * time.Minute
+
+// New returns a sweeper; nothing happens until Run.
+func New(cfg Config) *Sweeper {
+	return &Sweeper{
+		Config: cfg,
+		lease:  outbox.Leadership{DB: cfg.DB, Name: "retention", Holder: cfg.Holder, TTL: leaseTTL},
+		every:  min(time.Minute, cfg.Keep/100),
+		lag:    min(time.Hour, cfg.Keep/100),
+		round:  min(24*time.Hour, cfg.Keep/10),
+		size:   mostSagas,
+	}
+}
+
+// Run sweeps until ctx is cancelled.
+func (s *Sweeper) Run(ctx context.Context) {
+	defer func() {
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = s.lease.Resign(done) // it runs out anyway
+	}()
+	for pause(ctx, s.every) {
+		if err := s.turn(ctx); err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "retention", "err", err)
+		}
+	}
+}
+
+// turn removes what the turn before it has announced, and announces what comes next.
+func (s *Sweeper) turn(ctx context.Context) error {
+	if held, err := s.hold(ctx); err != nil || !held {
+		s.announced = time.Time{} // what it leads to is somebody else's now
+		s.Metrics.late(0)
+		return err
+	}
+	if !s.announced.IsZero() {
+		if err := s.sweep(ctx, s.announced); err != nil {
+			return err
+		}
+	}
+	before, err := s.horizon(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Announce(ctx, before); err != nil {
+		return err
+	}
+	s.announced = before
+	return nil
+}
+
+// hold takes or renews the lease, if that is due.
+func (s *Sweeper) hold(ctx context.Context) (bool, error) {
+	if time.Since(s.renewed) < leaseTTL/3 {
+		return true, nil
+	}
+	sent := time.Now()
+	held, err := s.lease.Acquire(ctx)
+	if err == nil && held {
+		s.renewed = sent
+	}
+	return held, err
+}
+
+const horizonSQL = `
+SELECT least(now(), $1) - $2::interval`
+
+// horizon is RETENTION ago, by Postgres's clock or ours, whichever is behind: a clock that
+// runs ahead for a moment would have everything removed.
+func (s *Sweeper) horizon(ctx context.Context) (time.Time, error) {
+	var before time.Time
+	err := s.DB.QueryRow(ctx, horizonSQL, time.Now(), s.Keep).Scan(&before)
+	return before, wrap("horizon", err)
+}
+
+const announceSQL = `
+UPDATE retention
+SET removed_before = greatest(removed_before, $1)`
+
+// Announce says that sagas of requests from before that moment may leave. Sweep must not be
+// called for it before whoever accepts requests without knowing has finished.
+func (s *Sweeper) Announce(ctx context.Context, before time.Time) error {
+	tag, err := s.DB.Exec(ctx, announceSQL, before)
+	if err == nil && tag.RowsAffected() != 1 {
+		err = fmt.Errorf("it has %d rows", tag.RowsAffected())
+	}
+	if err == nil {
+		s.Metrics.announced(before)
+	}
+	return wrap("announce", err)
+}
+
+// Sweep removes all that ended before a moment that was announced, from the oldest on.
+func (s *Sweeper) Sweep(ctx context.Context, before time.Time) (Removed, error) {
+	s.after = uuid.Nil
+	return s.walk(ctx, before, saga.FirstID(before))
+}
+
+// sweep goes on with the walk, as far as it should get.
+func (s *Sweeper) sweep(ctx context.Context, before time.Time) error {
+	began := time.Now()
+	if s.began.IsZero() || time.Since(s.began) >= s.round {
+		s.began, s.after = began, uuid.Nil
+	}
+	removed, err := s.walk(ctx, before, saga.FirstID(before.Add(-s.lag)))
+	if removed.total() > 0 {
+		s.Log.InfoContext(ctx, "removed what has been kept for long enough", "ended_before", before, "sagas", removed.Sagas,
+			"dead_letters", removed.Letters, "audit_findings", removed.Findings, "audit_runs", removed.Runs, "took", time.Since(began))
+	}
+	return err
+}
+
+// walk removes sagas from where the cursor is to the id until, and then what belongs to
+// none. It returns early when the lease is lost.
+func (s *Sweeper) walk(ctx context.Context, before time.Time, until uuid.UUID) (Removed, error) {
+	var all Removed
+	for first := s.after == uuid.Nil; ; {
+		if held, err := s.hold(ctx); err != nil || !held {
+			return all, err
+		}
+		began := time.Now()
+		size := s.size
+		b, err := s.batch(ctx, before, until, size)
+		took := time.Since(began)
+		s.adapt(took, err)
+		if err != nil {
+			if size > fewestSagas && isTimeout(err) && pause(ctx, took) {
+				continue
+			}
+			return all, err
+		}
+		s.Metrics.removed(b.Removed, took)
+		all.add(b.Removed)
+		if b.read > 0 {
+			s.after = b.last
+		}
+		if b.read < size {
+			s.Metrics.late(0)
+			others, err := s.others(ctx, before, first)
+			s.Metrics.removed(others, 0)
+			all.add(others)
+			return all, err
+		}
+		behind := time.Duration(0)
+		if b.Sagas > int64(size/2) { // else these are what had to stay the last time
+			behind = saga.AcceptedAt(until).Sub(saga.AcceptedAt(b.last))
+		}
+		s.Metrics.late(behind)
+		if !pause(ctx, rest(took, behind)) {
+			return all, ctx.Err()
+		}
+	}
+}
+
+// rest is the pause after a commit that took so long.
+func rest(took, behind time.Duration) time.Duration {
+	if behind > farBehind {
+		return took
+	}
+	return 4 * took
+}
+
+const (
+	mostSagas   = 500
+	fewestSagas = 10
+	longest     = 200 * time.Millisecond // a commit should not take longer
+	farBehind   = time.Hour
+)
+
+// adapt makes commits smaller while they take long, and larger again when they do not.
+func (s *Sweeper) adapt(took time.Duration, err error) {
+	switch {
+	case err != nil || took > longest:
+		s.size = max(s.size/2, fewestSagas)
+	case took < longest/4:
+		s.size = min(s.size*2, mostSagas)
+	}
+}
+
+// pause waits for d and reports whether ctx is still good then.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("retention: %s: %w", what, err)
+}
