@@ -45,10 +45,10 @@ func Main(p Program, stderr io.Writer) int {
 	return 0
 }
 
-// collectLessOften trades memory, of which the programs need little, for a tenth of their
+// collectLessOften trades memory, of which the programs need little, for some of their
 // processor time: what is alive at a time is a few megabytes. GOGC has the last word.
 func collectLessOften() {
-	const percent, standard = 400, 100
+	const percent, standard = 200, 100
 	if set := debug.SetGCPercent(percent); set != standard {
 		debug.SetGCPercent(set)
 	}

@@ -2,11 +2,12 @@ package pressone
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Package is something that can be bought: an eSIM with data, or a top-up.

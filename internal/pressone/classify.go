@@ -2,13 +2,14 @@ package pressone
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // PressOne's codes that mean something to us. All others are told apart by their status alone.

@@ -2,12 +2,13 @@ package pressone
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Sim returns one eSIM as PressOne has it now.

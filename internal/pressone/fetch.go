@@ -2,7 +2,6 @@ package pressone
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Secret is text that prints, logs and marshals as a placeholder. Convert it to a string to use it.

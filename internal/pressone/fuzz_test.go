@@ -1,11 +1,12 @@
 package pressone
 
 import (
-	"encoding/json"
 	"math/big"
 	"regexp"
 	"strings"
 	"testing"
+
+	json "github.com/go-json-experiment/json/v1"
 
 	"github.com/stretchr/testify/require"
 )

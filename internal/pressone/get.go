@@ -2,12 +2,13 @@ package pressone
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // query is one read.

@@ -2,12 +2,13 @@ package pressone
 
 import (
 	"bytes"
-	"encoding/json"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // The types below read a field that varies between endpoints. None of them ever fails: an oddity in one field must not make

@@ -1,9 +1,10 @@
 package pressone
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Order is an order, of eSIMs or a top-up, as PressOne has it.

@@ -2,7 +2,6 @@ package pressone
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // OrderFilter selects orders. The texts match as substrings (SQL LIKE %x%, perhaps without regard to case), so whoever looks

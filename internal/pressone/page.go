@@ -3,10 +3,11 @@ package pressone
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"strconv"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 const (

@@ -1,12 +1,13 @@
 package pressone
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Sim is one eSIM. Whoever has its activation code has the eSIM, so it prints and logs as its ICCID's last digits only.

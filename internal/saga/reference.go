@@ -1,10 +1,11 @@
 package saga
 
 import (
-	"crypto/rand"
 	"encoding/base32"
 	"regexp"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"esimflow/internal/pressone"
 )
@@ -15,12 +16,12 @@ var (
 )
 
 // newReference mints the token that is sent to PressOne as description: 26 lower-case
-// letters and digits, 128 bits of chance, and never % or _, which PressOne's filters
-// would interpret.
+// letters and digits, and never % or _, which PressOne's filters would interpret. It is a
+// UUID of version 7: 74 bits of chance behind the time, so that those of one time are
+// neighbours in the index, however long the table.
 func newReference() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails: it crashes the program instead
-	return referenceEncoding.EncodeToString(b[:])
+	id := uuid.Must(uuid.NewV7())
+	return referenceEncoding.EncodeToString(id[:])
 }
 
 var referenceRun = regexp.MustCompile(`[a-z2-7]{26}`)
