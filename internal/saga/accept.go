@@ -61,7 +61,7 @@ func (st *Store) Accept(ctx context.Context, accepted []Decision) ([]Known, erro
 	}
 	fresh := map[uuid.UUID]bool{}
 	var b pgx.Batch // one round trip is one transaction
-	queueDurable(&b, lockTimeout)
+	b.Queue(durableSQL, lockTimeout)
 	b.Queue(acceptSQL, args...).Query(func(rows pgx.Rows) error {
 		return collectInto(fresh, rows)
 	})

@@ -1,9 +1,6 @@
 package saga
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // sharing lets callers share a commit: whatever has gathered while the last one was under
 // way goes into the next. One alone does not wait, a thousand share; there is no timer.
@@ -77,10 +74,3 @@ func (q *sharing) take() (batch []*shared) {
 	q.running = len(batch) > 0
 	return batch
 }
-
-// How long a statement may wait for a row that somebody else has locked: shared, it keeps
-// others waiting too.
-const (
-	sharedLockTimeout = 500 * time.Millisecond
-	lockTimeout       = 5 * time.Second
-)

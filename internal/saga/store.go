@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"esimflow/internal/message"
 )
@@ -70,58 +69,55 @@ func (st *Store) Apply(ctx context.Context, d Decision) error {
 	}
 }
 
-// apply commits decisions that share a commit. One of them may be what Postgres refuses, or
-// be about a saga that somebody else has locked: then each is written alone, so that it
+// apply commits decisions that share a commit. If somebody has locked one of the sagas, that
+// one is passed by; if Postgres refuses what is in one, each is written alone: so that it
 // troubles nobody else.
 func (st *Store) apply(batch []*shared) {
-	limit := sharedLockTimeout
-	if len(batch) == 1 {
-		limit = lockTimeout
-	}
 	start := time.Now()
-	moved, err := st.write(context.Background(), decisionsOf(batch), limit)
+	decisions := decisionsOf(batch)
+	w, err := st.write(context.Background(), decisions, false)
+	if isLocked(err) {
+		w, err = st.write(context.Background(), decisions, true)
+	}
 	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
-	if err != nil && len(batch) > 1 && isOfOne(err) {
-		st.applyEach(batch)
+	if len(batch) > 1 && isOfOne(err) {
+		for _, one := range batch {
+			st.apply([]*shared{one})
+		}
 		return
 	}
-	for _, w := range batch {
+	for _, one := range batch {
+		id := one.decision.id()
 		switch {
 		case err != nil:
-			w.done <- translate("apply", err)
-		case moved[w.decision.id()]:
-			st.metrics.moved(w.decision)
-			w.done <- nil
+			one.done <- translate("apply", err)
+		case w.moved[id]:
+			st.metrics.moved(one.decision)
+			one.done <- nil
+		case w.locked[id]:
+			one.done <- errLocked
 		default:
 			st.metrics.conflict()
-			w.done <- ErrConflict
+			one.done <- ErrConflict
 		}
 	}
 }
 
-// applyEach writes a few at a time: they may have to wait for locks.
-func (st *Store) applyEach(batch []*shared) {
-	var group errgroup.Group
-	group.SetLimit(singles)
-	for _, w := range batch {
-		group.Go(func() error {
-			st.apply([]*shared{w})
-			return nil
-		})
-	}
-	_ = group.Wait() // each has told its own caller
+// errLocked: nothing was written, because somebody else has locked the saga. For a moment,
+// unless they are frozen.
+var errLocked = errors.New("saga: somebody else has it locked")
+
+// isLocked reports that a lock was not to be had, or only by a deadlock.
+func isLocked(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "55P03" || pg.Code == "40P01")
 }
 
-const singles = 4
-
-// isOfOne reports an error that one decision of many may be to blame for: its content, a
-// lock that was not to be had, a deadlock, or a time-out of the statement.
+// isOfOne reports an error that one decision of many may be to blame for: its content, or
+// a time-out of the statement.
 func isOfOne(err error) bool {
-	if IsData(err) {
-		return true
-	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pg.Code == "55P03" || pg.Code == "40P01" || pg.Code == "57014")
+	return IsData(err) || ok && pg.Code == "57014"
 }
 
 // QueueLetter adds the insertion of a dead letter to b, which does nothing if that letter

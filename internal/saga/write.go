@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -14,7 +13,8 @@ import (
 
 // writeSQL is a commit's whole work in one statement: the sagas that are still as their
 // decisions expect them are moved, and what belongs to these, and only these, is written
-// beside them. It returns which they were.
+// beside them. It returns which they were. If the last parameter is true, it passes by those
+// that somebody has locked, and returns these too.
 const writeSQL = `
 WITH d AS (
     SELECT *
@@ -24,6 +24,11 @@ WITH d AS (
       AS d(id, was, held_by, state, version, worker, due_at, deadline_at,
            attempts, tries, failures, looks, look_delay, intent_at, intent_deadline,
            order_id, stopped_in, ends)
+), free AS (
+    SELECT id
+    FROM saga
+    WHERE $65::bool AND id = ANY($1)
+    FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE saga
     SET state = d.state, version = d.version, worker = d.worker, due_at = d.due_at, deadline_at = d.deadline_at,
@@ -32,6 +37,7 @@ WITH d AS (
         stopped_in = d.stopped_in, ends = d.ends, updated_at = now()
     FROM d
     WHERE saga.id = d.id AND saga.version = d.was AND saga.worker IS NOT DISTINCT FROM d.held_by
+      AND (NOT $65 OR saga.id IN (SELECT id FROM free))
     RETURNING saga.id
 ), history AS (
     INSERT INTO saga_history (saga_id, version, event, from_state, to_state, attempt, code, seen, due_at, actor, reason)
@@ -72,8 +78,12 @@ WITH d AS (
     WHERE m.owner IN (SELECT id FROM moved)
     ORDER BY m.n
 )
-SELECT id
-FROM moved`
+SELECT id, true AS moved
+FROM moved
+UNION ALL
+SELECT l.id, false
+FROM unnest($1) AS l(id)
+WHERE $65 AND l.id NOT IN (SELECT id FROM free)`
 
 const letterColumns = `id, saga_id, kind, request_id, package_id, iccid, code, class, reason, state,
                          attempts, purchased, replayable, subject, sequence, headers, body`
@@ -88,32 +98,49 @@ SELECT set_config('synchronous_commit', 'on', true),
        set_config('idle_in_transaction_session_timeout', '10s', true),
        set_config('enable_seqscan', 'off', true)`
 
-func queueDurable(b *pgx.Batch, lockTimeout time.Duration) {
-	b.Queue(durableSQL, lockTimeout.String())
-}
+// How long a commit waits for a lock. Shared, it keeps others waiting too.
+const (
+	lockTimeout       = "5s"
+	sharedLockTimeout = "200ms"
+)
 
 // Durable makes the commit of tx durable and bounds its locks, as Apply does its own.
 func Durable(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, durableSQL, lockTimeout.String())
+	_, err := tx.Exec(ctx, durableSQL, lockTimeout)
 	return err
 }
 
-// write commits decisions, each about another saga, in one round trip, and returns which
-// sagas were as their decision expected them. The others have not changed.
-func (st *Store) write(ctx context.Context, decisions []Decision, lockTimeout time.Duration) (map[uuid.UUID]bool, error) {
+// written is what became of a commit's sagas: those in neither list had been moved before.
+type written struct {
+	moved, locked map[uuid.UUID]bool
+}
+
+// write commits decisions, each about another saga, in one round trip. What somebody has
+// locked is waited for, or passed by.
+func (st *Store) write(ctx context.Context, decisions []Decision, passBy bool) (written, error) {
+	w := written{moved: map[uuid.UUID]bool{}, locked: map[uuid.UUID]bool{}}
 	args, err := arguments(decisions)
 	if err != nil {
-		return nil, err
+		return w, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	moved := map[uuid.UUID]bool{}
 	var b pgx.Batch // one round trip is one transaction
-	queueDurable(&b, lockTimeout)
-	b.Queue(writeSQL, args...).Query(func(rows pgx.Rows) error {
-		return collectInto(moved, rows)
+	b.Queue(durableSQL, sharedLockTimeout)
+	b.Queue(writeSQL, append(args, passBy)...).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var moved bool
+		_, err := pgx.ForEachRow(rows, []any{&id, &moved}, func() error {
+			if moved {
+				w.moved[id] = true
+			} else {
+				w.locked[id] = true
+			}
+			return nil
+		})
+		return err
 	})
-	return moved, st.db.SendBatch(ctx, &b).Close()
+	return w, st.db.SendBatch(ctx, &b).Close()
 }
 
 // arguments are the parameters of writeSQL.
