@@ -1,7 +1,7 @@
 // Package intake turns stream messages into sagas.
 //
-//	ESIM_REQUESTS ──► Consumer ──► one transaction per batch ──► ack
-//	                               sagas, dead letters, outbox
+//	ESIM_REQUESTS ──► Consumer ──► one commit per batch: sagas ──────────────► ack
+//	                               another if need be: dead letters, outbox
 //
 // Invariants: a message is acknowledged only after the commit that holds what became of
 // it, so it is delivered again until then, and being delivered twice changes nothing. What

@@ -92,6 +92,9 @@ WITH far AS (
     SELECT id, now() + CASE state WHEN 'pending' THEN $1 WHEN 'unknown' THEN $2 + look_delay ELSE $2 END AS due_at
     FROM saga
     WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND due_at > now() + least($1::interval, $2::interval)
+      AND due_at > now() + CASE state WHEN 'pending' THEN $1 WHEN 'unknown' THEN $2 + look_delay ELSE $2 END
+    ORDER BY due_at DESC
+    LIMIT 1000
 )
 UPDATE saga
 SET due_at = far.due_at, version = version + 1, updated_at = now()
@@ -99,7 +102,7 @@ FROM far
 WHERE saga.id = far.id AND saga.due_at > far.due_at AND worker IS NULL AND state IN ('pending', 'unknown', 'polling')`
 
 // Recall makes sagas due in at most that time, pending ones and others, and returns how
-// many were not. Whoever waits to look has its own delay on top, which is not cut short. It
+// many were not; a thousand at a time. Whoever waits to look has its own delay on top, which is not cut short. It
 // is no transition: nothing happened to them.
 func (st *Store) Recall(ctx context.Context, pending, others time.Duration) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)

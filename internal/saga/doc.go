@@ -4,7 +4,8 @@
 //	decide.go   pure: saga + event + time → new state, due time, history, messages
 //	step.go     pure: what to do next about a saga that is due
 //	match.go    pure: which of PressOne's orders is this saga's
-//	store.go    one commit writes one decision, for the owner and version it was made on
+//	share.go    decisions gather, and share a commit
+//	write.go    one statement commits them, each for the owner and version it was made on
 //	lease.go    who is alive, and what time it is
 //	runner.go   claims due sagas and drives them; submit, lookup and poll are its steps
 //
