@@ -91,7 +91,7 @@ var journeys = []journey{
 	{
 		file: "ready-late", title: "An order whose eSIM is ready late",
 		story: "It is bought at once; its eSIM is polled until it can be installed.",
-		sim:   pressonesim.Config{Knobs: pressonesim.Knobs{ReadyAfter: 100 * time.Millisecond, NotReadyAs: pressonesim.NoQRCode}},
+		sim:   pressonesim.Config{Knobs: pressonesim.Knobs{ReadyAfter: time.Second, NotReadyAs: pressonesim.NoQRCode}},
 		env:   map[string]string{"POLL_INITIAL": "2s", "POLL_MAX": "2s"},
 	},
 	{

@@ -44,7 +44,11 @@ func (w pgWrite) find(fragment string) (pgStatement, bool) {
 }
 
 // texts is the n-th parameter, from 1, which is an array of texts; NULL is "".
-func (s pgStatement) texts(n int) []string {
+func (s pgStatement) texts(n int) []string { return array[string](s, n, pgtype.TextArrayOID) }
+
+// array is the n-th parameter, from 1, which is an array of a type; NULL is zero. It is
+// empty if the parameter is something else.
+func array[T any](s pgStatement, n int, oid uint32) []T {
 	if n > len(s.args) {
 		return nil
 	}
@@ -56,11 +60,11 @@ func (s pgStatement) texts(n int) []string {
 	default:
 		format = s.formats[n-1]
 	}
-	var elements []*string
-	if err := pgtype.NewMap().Scan(pgtype.TextArrayOID, format, s.args[n-1], &elements); err != nil {
+	var elements []*T
+	if err := pgtype.NewMap().Scan(oid, format, s.args[n-1], &elements); err != nil {
 		return nil
 	}
-	all := make([]string, len(elements))
+	all := make([]T, len(elements))
 	for i, e := range elements {
 		if e != nil {
 			all[i] = *e

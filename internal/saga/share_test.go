@@ -3,6 +3,7 @@ package saga
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,19 +54,21 @@ func TestSharedCommits(t *testing.T) {
 	t.Run("a hundred decisions at once take a few commits, and all are there", func(t *testing.T) {
 		b := setupStore(t)
 		decisions := b.submitted(100)
-		blocker, err := b.db.Begin(t.Context())
-		require.NoError(t, err)
-		defer func() { _ = blocker.Rollback(t.Context()) }()
-		_, err = blocker.Exec(t.Context(), "LOCK TABLE saga_history IN SHARE MODE") // the first commit waits, and the others gather
-		require.NoError(t, err)
+		commit, gathered := b.store.sharing.commit, make(chan struct{})
+		var first atomic.Int64
+		b.store.sharing.commit = func(batch []*shared) { // the first commit takes its time, and the others gather
+			first.CompareAndSwap(0, int64(len(batch)))
+			<-gathered
+			commit(batch)
+		}
 		done := make(chan []error, 1)
 		go func() { done <- b.applyAll(decisions) }()
 		require.Eventually(t, func() bool {
 			b.store.sharing.mu.Lock()
 			defer b.store.sharing.mu.Unlock()
-			return len(b.store.sharing.waiting) >= 90
-		}, 5*time.Second, time.Millisecond)
-		require.NoError(t, blocker.Rollback(t.Context()))
+			return int(first.Load())+len(b.store.sharing.waiting) == len(decisions)
+		}, 60*time.Second, time.Millisecond)
+		close(gathered)
 		for _, err := range <-done {
 			require.NoError(t, err)
 		}
