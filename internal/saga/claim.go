@@ -55,11 +55,8 @@ SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
      WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1))
 ) - now()), 3600)::float8`
 
-// A claim that a crash of Postgres undoes was never acted on: what its worker writes later
-// expects the version that the claim made.
-const forgettableSQL = `
-SELECT set_config('synchronous_commit', 'off', true),
-       set_config('enable_seqscan', 'off', true)`
+// Plans are kept, and one made while a table was small must not scan it when it is large.
+const plannedSQL = `SELECT set_config('enable_seqscan', 'off', true)`
 
 // Claim takes up to n due sagas in these states for a worker whose lease runs: first those
 // that were begun, which are bought, or may be, or were submitted in vain; however many new
@@ -70,7 +67,7 @@ func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n 
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	var b pgx.Batch // one round trip is one transaction
-	b.Queue(forgettableSQL)
+	b.Queue(plannedSQL)
 	b.Queue(claimSQL, worker, states, n).Query(func(rows pgx.Rows) (err error) {
 		sagas, err = collect(rows, nil)
 		return err
