@@ -361,8 +361,9 @@ inline outdate(w, s) {
 }
 
 /*
- * saga/store.go updateSQL, releaseSQL: a write names the owner and version that it expects,
- * so that it is made by whoever is `fresh`, and every other copy is stale afterwards. A
+ * saga/write.go writeSQL: a write names the owner and version that it expects, so that it
+ * is made by whoever is `fresh`, and every other copy is stale afterwards; that others
+ * share its commit changes nothing about it (saga/share.go sharing). A
  * COMMIT whose answer is lost is tried again, and recognised by its row of history
  * (saga/store.go Store.Applied): to its writer it is a COMMIT that took longer. Not so with
  * claims and intents: see below.
