@@ -95,7 +95,9 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 }
 
 // store writes a batch's sagas in one commit, and starts what can be run at once. If there
-// is room for a part of the batch only, it is for that part that it does so. What could not be understood, or is a conflict, is left to bury. If Postgres has refused the batch, which is then one message, it is buried.
+// is room for a part of the batch only, it is for that part that it does so. What could not
+// be understood, or is a conflict, is left to bury. If Postgres has refused the batch, which
+// is then one message, it is buried.
 func (c *Consumer) store(ctx context.Context, batch []jetstream.Msg, until time.Time, refused error) ([]*arrival, error) {
 	admission := c.Runner.Admit(c.Kind, len(batch), until)
 	if admission.Room > 0 {

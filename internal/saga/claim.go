@@ -99,8 +99,8 @@ FROM far
 WHERE saga.id = far.id AND saga.due_at > far.due_at AND worker IS NULL AND state IN ('pending', 'unknown', 'polling')`
 
 // Recall makes sagas due in at most that time, pending ones and others, and returns how
-// many were not; a thousand at a time. Whoever waits to look has its own delay on top, which is not cut short. It
-// is no transition: nothing happened to them.
+// many were not; a thousand at a time. Whoever waits to look has its own delay on top, which
+// is not cut short. It is no transition: nothing happened to them.
 func (st *Store) Recall(ctx context.Context, pending, others time.Duration) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()

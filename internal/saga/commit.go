@@ -22,8 +22,7 @@ func (r *Runner) apply(ctx context.Context, s Saga, e Event) (Saga, error) {
 	return next, err
 }
 
-// commit writes a decision. What happened has happened, whether Postgres is
-// there or not: it keeps trying until it is written, somebody else has moved the saga, or
+// commit writes a decision. What happened has happened, whether Postgres is there or not: it keeps trying until it is written, somebody else has moved the saga, or
 // the worker's budget is used up.
 func (r *Runner) commit(ctx context.Context, d Decision) (Saga, error) {
 	for tries := 1; ; tries++ {
