@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -40,12 +41,8 @@ type journey struct {
 const journeyPackage = "kallur-digital-7days-1gb"
 
 func fault(f pressonesim.Fault) func(*bench) {
-	return func(b *bench) {
-		if f.Endpoint == "" {
-			f.Endpoint = pressonesim.Orders
-		}
-		b.sim.Inject(f)
-	}
+	f.Endpoint = cmp.Or(f.Endpoint, pressonesim.Orders)
+	return func(b *bench) { b.sim.Inject(f) }
 }
 
 var journeys = []journey{
