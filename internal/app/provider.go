@@ -32,7 +32,7 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 		}),
 		limiter: pressone.NewLimiter(cfg.PressOneRate),
 	}
-	p.gate.OnClose(func(pressone.Lane) { gateClosed() })
+	p.gate.OnChange(func(pressone.Lane) { gateClosed() })
 	client := pressone.Config{
 		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
 		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Now: wallClock,
