@@ -135,6 +135,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Published: hint(message.OutboxHint), Log: w.log,
 		Beat: func(ctx context.Context, workers int) error {
 			provider.limiter.SetWorkers(workers)
+			provider.gate.SetWorkers(workers)
 			return provider.gate.Refresh(ctx)
 		},
 	})

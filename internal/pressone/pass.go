@@ -35,6 +35,9 @@ func (g *Gate) Room(lane Lane) int {
 	return g.state[lane].breaker.room(g.workers)
 }
 
+// Pass is the pass of a call that is made whether the lane is open or not.
+func (*Gate) Pass(lane Lane) Pass { return Pass{lane: lane, begun: time.Now()} }
+
 // Enter asks for leave to make a call. While the lane is open it costs no query; when it is time for the probe, one, by which of
 // all workers one gets it. Whoever gets no pass is told how long to wait before asking again.
 func (g *Gate) Enter(ctx context.Context, lane Lane) (p Pass, wait time.Duration, _ error) {
@@ -138,7 +141,7 @@ func (g *Gate) Leave(ctx context.Context, p Pass, err error) (closed bool, _ err
 
 // Observe is Leave for a call that was made without a pass. While the lane is down and due for a probe, it was one.
 func (g *Gate) Observe(ctx context.Context, lane Lane, err error) (closed bool, _ error) {
-	p := Pass{lane: lane, begun: time.Now()}
+	p := g.Pass(lane)
 	g.mu.Lock()
 	due := g.state[lane].breaker.phase == phaseDown && g.closedFor(lane) == 0
 	g.mu.Unlock()
