@@ -67,11 +67,12 @@ type PausedError struct{ Why string }
 // Error implements error.
 func (e *PausedError) Error() string { return "pressone: " + e.Why }
 
+// Nothing is changed where it is paused already; the row is written all the same, so that it can be returned.
 const addPauseSQL = `
-INSERT INTO gate_pause (what, name, actor, reason)
+INSERT INTO gate_pause AS p (what, name, actor, reason)
 VALUES ($1, $2, $3, $4)
-ON CONFLICT (what, name) DO NOTHING
-RETURNING paused_at`
+ON CONFLICT (what, name) DO UPDATE SET name = p.name
+RETURNING actor, reason, paused_at, xmax <> 0 AS already`
 
 // What else has closed the lane is kept for when it is resumed. closed_until is what workers of the version before go by.
 const pauseLaneSQL = `
@@ -101,12 +102,13 @@ func (g *Gate) Pause(ctx context.Context, t Target, actor, reason string) (Pause
 	p := Pause{Target: t, Actor: actor, Reason: reason}
 	what, name := t.key()
 	err := pgx.BeginFunc(ctx, g.db, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, addPauseSQL, what, name, actor, reason).Scan(&p.Since)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return &PausedError{t.String() + " is paused already"}
-		}
+		var already bool
+		err := tx.QueryRow(ctx, addPauseSQL, what, name, actor, reason).Scan(&p.Actor, &p.Reason, &p.Since, &already)
 		if err != nil {
 			return err
+		}
+		if already {
+			return &PausedError{fmt.Sprintf("%s is paused already, by %s since %s: %s", t, p.Actor, p.Since.UTC().Format(time.DateTime), p.Reason)}
 		}
 		if t.Lane != "" {
 			if _, err := tx.Exec(ctx, pauseLaneSQL, name); err != nil {
@@ -122,7 +124,8 @@ func (g *Gate) Pause(ctx context.Context, t Target, actor, reason string) (Pause
 	if t.Lane != "" {
 		g.cfg.Metrics.closed(t.Lane, reasonPaused)
 	}
-	return p, g.changed(ctx, t)
+	g.changed(ctx, t)
+	return p, nil
 }
 
 // Resume ends a pause.
@@ -150,7 +153,8 @@ func (g *Gate) Resume(ctx context.Context, t Target, actor, reason string) error
 	if err != nil {
 		return pauseError(err)
 	}
-	return g.changed(ctx, t)
+	g.changed(ctx, t)
+	return nil
 }
 
 func pauseError(err error) error {
@@ -160,10 +164,10 @@ func pauseError(err error) error {
 	return fmt.Errorf("pressone: pause: %w", err)
 }
 
-// changed makes a change known, here and elsewhere.
-func (g *Gate) changed(ctx context.Context, t Target) error {
+// changed makes a change known, here and elsewhere. It has happened, whether it can be read or not: the heartbeat reads it too.
+func (g *Gate) changed(ctx context.Context, t Target) {
 	g.hint(t.Lane)
-	return g.read(ctx)
+	_ = g.read(ctx)
 }
 
 // LaneView is a lane for operators, as Postgres has it.
