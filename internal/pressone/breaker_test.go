@@ -3,7 +3,6 @@ package pressone
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -86,14 +85,20 @@ func TestBreaker(t *testing.T) {
 			breaker{phase: phaseDown, began: later}, outage, Pass{Probe: true}, trip, nil,
 		},
 		"one outage in the ramp is forgiven": {
-			breaker{phase: phaseRamp, limit: 1, answers: 1}, outage, Pass{ramp: true}, stay,
+			breaker{phase: phaseRamp, limit: 1, answers: 1},
+			outage,
+			Pass{ramp: true},
+			stay,
 			func(b breaker) bool { return b.answers == 1 && b.outages == 1 },
 		},
 		"two at its foot are not": {
 			breaker{phase: phaseRamp, limit: 4, outages: 1}, outage, Pass{ramp: true}, trip, nil,
 		},
 		"further up they are": {
-			breaker{phase: phaseRamp, limit: 16, outages: 3}, outage, Pass{ramp: true}, stay,
+			breaker{phase: phaseRamp, limit: 16, outages: 3},
+			outage,
+			Pass{ramp: true},
+			stay,
 			func(b breaker) bool { return b.outages == 4 },
 		},
 		"but not five": {
@@ -106,11 +111,17 @@ func TestBreaker(t *testing.T) {
 			breaker{phase: phaseRamp, limit: 8, answers: 3, step: began.Add(1)}, answered, Pass{ramp: true}, stay, nil,
 		},
 		"what was lost in the outage says nothing about the ramp": {
-			breaker{phase: phaseRamp, limit: 8, outages: 1, began: later}, outage, Pass{begun: began}, stay,
+			breaker{phase: phaseRamp, limit: 8, outages: 1, began: later},
+			outage,
+			Pass{begun: began},
+			stay,
 			func(b breaker) bool { return b.outages == 1 },
 		},
 		"a pass that was not used is given back": {
-			breaker{phase: phaseRamp, limit: 8, inFlight: 4}, silent, Pass{ramp: true}, stay,
+			breaker{phase: phaseRamp, limit: 8, inFlight: 4},
+			silent,
+			Pass{ramp: true},
+			stay,
 			func(b breaker) bool { return b.inFlight == 3 },
 		},
 	} {
@@ -267,7 +278,7 @@ func TestBreakerLaw(t *testing.T) {
 			check()
 		}
 		if shared.phase != phaseOpen {
-			t.Fatal(fmt.Sprintf("it is %+v in the end", shared))
+			t.Fatalf("it is %+v in the end", shared)
 		}
 	})
 }

@@ -275,3 +275,14 @@ func TestGateBreaker(t *testing.T) {
 		require.Zero(t, g.Room(LaneRead))
 	})
 }
+
+// Postgres's clock was set back by ten minutes while a lane was down. The probe does not come ten minutes late.
+func TestProbeAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	gs := newGates(t, 1, GateConfig{ProbeBudget: time.Minute})
+	gs.down()
+	_, err := gs.db.Exec(t.Context(), "UPDATE provider_gate SET closed_until = now() + interval '10 minutes' WHERE lane = 'write'")
+	require.NoError(t, err)
+	gs.heartbeat()
+	requireClosedFor(t, gs.all[0], LaneWrite, time.Minute)
+}
