@@ -67,7 +67,8 @@ func TestGateAPI(t *testing.T) {
 	got := b.get(w, "gate")
 	pauses, _ := got["pauses"].([]any)
 	require.Len(t, pauses, 1)
-	require.Equal(t, "line; one", pauses[0].(map[string]any)["reason"])
+	pause, _ := pauses[0].(map[string]any)
+	require.Equal(t, "line; one", pause["reason"])
 	metrics := b.fetch("http://" + w.TelemetryAddr() + "/metrics")
 	for _, line := range []string{
 		`esimflow_provider_gate_open{lane="read"} 0`, `esimflow_provider_gate_open{lane="write"} 1`,
