@@ -61,12 +61,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	select {
-	case err := <-st.sharing.add(d):
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return st.sharing.add(d).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
