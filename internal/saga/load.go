@@ -89,8 +89,12 @@ func (r row) purchase() *Purchase {
 	if r.Data != nil {
 		return r.Data
 	}
-	for _, body := range r.Answers {
-		if o, err := pressone.ReadOrder(body); err == nil && o.ID == deref(r.OrderID) {
+	for _, kept := range r.Answers {
+		answer, err := unpack(kept)
+		if err != nil {
+			continue
+		}
+		if o, err := pressone.ReadOrder(answer); err == nil && o.ID == deref(r.OrderID) {
 			return &Purchase{Order: o, answered: true}
 		}
 	}

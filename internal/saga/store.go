@@ -142,7 +142,7 @@ func (st *Store) Applied(ctx context.Context, d Decision) (bool, error) {
 func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, a.Body)
+	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, pack(a.Body))
 	return translate("keep answer", err)
 }
 
