@@ -102,14 +102,21 @@ func (a api) admit(r *http.Request) error {
 		}
 		return nil
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) || r.Header.Get("Origin") != "" {
+	if !loopbackHost(r.Host) || r.Header.Get("Origin") != "" {
 		return errNotLoopback
 	}
 	return nil
+}
+
+// loopbackHost reports whether a request names this machine as itself. Another name may be
+// somebody's who has pointed it here.
+func loopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
