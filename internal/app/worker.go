@@ -150,7 +150,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		}))
 	}
 	desk := deadletter.NewDesk(deadletter.Config{
-		DB: db, Store: store, Policy: policy, Provider: provider.client, Wake: runner.Wake,
+		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Wake: runner.Wake,
 		Published: hint(message.OutboxHint), Log: w.log,
 	})
 	auditor := audit.New(audit.Config{

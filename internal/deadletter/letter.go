@@ -80,6 +80,8 @@ LIMIT $9`
 // Desk is where operators work on dead letters.
 type Desk struct {
 	Config
+
+	book priceBook
 }
 
 // List returns up to limit letters, oldest first; status "" is any.
