@@ -177,8 +177,9 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	var intakes, runners, apis, jobs sync.WaitGroup
 	var runErr, apiErr error
 	apis.Go(func() {
-		apiErr = w.api.Serve(serving, ops.API(ops.APIConfig{
-			Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Log: w.log,
+		apiErr = w.api.Serve(serving, ops.Handler(ops.ConsoleConfig{
+			APIConfig: ops.APIConfig{Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Log: w.log},
+			DB:        db, Gate: provider.gate, Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })

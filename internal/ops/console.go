@@ -212,11 +212,12 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, title, why = http.StatusForbidden, "Not from here", err.Error()
 	case errors.Is(err, errNotLoopback):
 		status, title, why = http.StatusUnauthorized, "Only on this machine", "Without OPS_TOKEN the console answers loopback addresses only."
-	case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany):
+	case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany), errors.Is(err, deadletter.ErrRate):
 		status, title, why = http.StatusBadRequest, "That cannot be asked", plain(err)
 	case errors.Is(err, saga.ErrTooMuch):
 		status, title, why = http.StatusServiceUnavailable, "Too much to look through", plain(err)
-	case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, audit.ErrNotFound):
+	case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound),
+		errors.Is(err, deadletter.ErrNoReplay), errors.Is(err, audit.ErrNotFound):
 		status, title, why = http.StatusNotFound, "Nothing here", plain(err)
 	case unaudited != nil:
 		status, title, why = http.StatusConflict, "Refused", unaudited.Why

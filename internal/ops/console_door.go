@@ -193,7 +193,7 @@ func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int, v logInView) {
-	if err := c.show(w, r, status, "login", view{Title: "Log in", Data: v}); err != nil {
+	if err := c.show(w, r, status, "login", view{Title: "Log in", Section: "door", Data: v}); err != nil {
 		c.fail(w, r, err)
 	}
 }

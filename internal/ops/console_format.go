@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"esimflow/internal/deadletter"
 	"esimflow/internal/saga"
 )
 
@@ -32,7 +33,9 @@ func parsePages(now func() time.Time) map[string]*template.Template {
 		"href":    href,
 		"states":  saga.States,
 		"dict":    dict,
-		"percent": percent,
+		"shares":  sharesOf,
+		"kept": func() []string { return []string{"open", "replayed", "adopted", "confirmed_absent", "discarded", "any"} },
+		"statuses": func() []string { return []string{"open", "adopted", "settled", "dismissed", "any"} },
 	}
 	shared := template.Must(template.New("").Funcs(funcs).ParseFS(consoleFiles, "console/layout.html", "console/parts.html"))
 	pages := map[string]*template.Template{}
@@ -138,12 +141,14 @@ func upTo(n, most int) string {
 	return num(n)
 }
 
-// percent is how much of a whole, in whole percent; a part that is not all is less than 100.
-func percent(part, whole int) int {
-	if whole <= 0 {
-		return 0
-	}
-	return part * 100 / whole
+// shares is what became of a replay's letters, and where in its bar that begins.
+type shares struct{ Done, Refused, FailedAt, Failed, SkippedAt, Skipped int }
+
+func sharesOf(r deadletter.Replay) shares {
+	s := shares{Done: r.Done, Refused: r.Refused, Failed: r.Failed, Skipped: r.Skipped}
+	s.FailedAt = s.Done + s.Refused
+	s.SkippedAt = s.FailedAt + s.Failed
+	return s
 }
 
 // short is the end of an id: its beginning is a time, which those of one page share.

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"esimflow/internal/deadletter"
-	"esimflow/internal/message"
 )
 
 type lettersView struct {
@@ -29,9 +28,9 @@ type lettersView struct {
 // lettersFilter reads a filter from an address. Its ids may be given several times.
 func lettersFilter(r *http.Request) (deadletter.Filter, error) {
 	q := r.URL.Query()
-	f := deadletter.Filter{
-		Kind: message.Kind(q.Get("kind")), Code: q.Get("code"), Class: q.Get("class"),
-		Package: q.Get("package"), ICCID: q.Get("iccid"),
+	f, err := letterFilter(q)
+	if err != nil {
+		return f, err
 	}
 	for _, s := range q["id"] {
 		id, err := uuid.Parse(s)
@@ -39,12 +38,6 @@ func lettersFilter(r *http.Request) (deadletter.Filter, error) {
 			return f, usageError(fmt.Sprintf("%q is not the id of a dead letter", s))
 		}
 		f.IDs = append(f.IDs, id)
-	}
-	if older := q.Get("older"); older != "" {
-		var err error
-		if f.Older, err = time.ParseDuration(older); err != nil {
-			return f, usageError("older has to be a duration, like 1h30m")
-		}
 	}
 	return f, nil
 }
@@ -148,6 +141,9 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 			value = "[hidden]"
 		}
 		v.Headers = append(v.Headers, headerView{name, value})
+	}
+	if l.SagaID == nil && l.Status == "open" && v.Bytes.Text != "" && !v.Bytes.Cut && !v.Bytes.Hidden {
+		v.Edited = v.Bytes.Text
 	}
 	if l.Status == "open" && l.Replayable {
 		v.Replay = lettersHref("/replays/new", deadletter.Filter{IDs: []uuid.UUID{l.ID}})

@@ -35,6 +35,11 @@ type overviewView struct {
 	Replays  []deadletter.Replay
 }
 
+// Exposed reports whether any money's whereabouts are not known.
+func (v overviewView) Exposed() bool {
+	return slices.ContainsFunc(v.Exposure, func(f figure) bool { return f.Amount != "0.00" })
+}
+
 // Most is where counting stops.
 func (overviewView) Most() int { return saga.MostTallied }
 
@@ -213,5 +218,8 @@ func figures(f *dto.MetricFamily) []figure {
 		}
 		all = append(all, one)
 	}
-	return all
+	if some := slices.DeleteFunc(slices.Clone(all), func(f figure) bool { return f.Amount == "0.00" }); len(some) > 0 {
+		return some
+	}
+	return all[:min(len(all), 1)] // nothing, in whatever currency
 }

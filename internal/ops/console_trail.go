@@ -77,6 +77,12 @@ FROM (
        AND ($1::timestamptz IS NULL OR (started_at, id) < ($1, $2::uuid))
      ORDER BY started_at DESC, id DESC
      LIMIT $4)
+    UNION ALL
+    (SELECT created_at, id, 'replay', letters || ' dead letters', actor, 'started_a_replay', state, reason
+     FROM replay
+     WHERE ($3 = '' OR actor = $3) AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
+     ORDER BY created_at DESC, id DESC
+     LIMIT $4)
 ) AS trail
 ORDER BY at DESC, id DESC
 LIMIT $4`
