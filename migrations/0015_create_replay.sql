@@ -9,8 +9,7 @@ CREATE TABLE replay (
     reason      text             NOT NULL, -- and why
     filter      json             NOT NULL, -- what chose the letters
     rate        double precision NOT NULL CHECK (rate > 0), -- letters a second, at the most
-    ramp        integer[]        NOT NULL, -- letters in its first seconds, as far as that is less than the rate
-    beat        integer          NOT NULL DEFAULT 0, -- seconds of the ramp that are over; begun anew by whoever takes it over
+    ramp        integer[]        NOT NULL, -- letters in its first seconds, if that is less; begun anew by whoever takes it over
     state       text             NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'aborted')),
     letters     integer          NOT NULL CHECK (letters > 0),
     done        integer          NOT NULL DEFAULT 0, -- of them; what is in none of these four still waits
@@ -19,14 +18,13 @@ CREATE TABLE replay (
     skipped     integer          NOT NULL DEFAULT 0,
     note        text             NOT NULL DEFAULT '', -- why it waits, or why it stopped
     worker      text             NOT NULL DEFAULT '', -- that is, or was last, at it
-    next_at     timestamptz      NOT NULL DEFAULT now(), -- when it is its turn
     created_at  timestamptz      NOT NULL DEFAULT now(),
     started_at  timestamptz,     -- when a worker took it up first
     finished_at timestamptz,
     CHECK ((state = 'running') = (finished_at IS NULL)),
     CHECK (done + refused + failed + skipped <= letters)
 );
-CREATE INDEX replay_open ON replay (next_at) WHERE state = 'running';
+CREATE INDEX replay_open ON replay (created_at) WHERE state = 'running';
 CREATE INDEX replay_created ON replay (created_at);
 
 CREATE TABLE replay_letter (

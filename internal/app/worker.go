@@ -151,8 +151,9 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	}
 	desk := deadletter.NewDesk(deadletter.Config{
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Wake: runner.Wake,
-		Published: hint(message.OutboxHint), Log: w.log,
+		Published: hint(message.OutboxHint), Metrics: deadletter.NewMetrics(w.reg), Log: w.log,
 	})
+	replayer := deadletter.NewReplayer(deadletter.ReplayerConfig{Desk: desk, Holder: name})
 	auditor := audit.New(audit.Config{
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Holder: name,
 		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
@@ -185,6 +186,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	runners.Go(func() { runErr = runner.Run(running) })
 	jobs.Go(func() { auditor.Run(ctx) })
 	jobs.Go(func() { sweeper.Run(ctx) })
+	jobs.Go(func() { replayer.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
 		intakes.Go(func() { c.Run(ctx) })

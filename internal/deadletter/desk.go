@@ -26,6 +26,7 @@ type Provider interface {
 // Gate says whether PressOne may be asked.
 type Gate interface {
 	ClosedFor(lane pressone.Lane) time.Duration
+	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, _ error)
 }
 
 // Config is what a Desk works with.
@@ -37,11 +38,12 @@ type Config struct {
 	Gate      Gate   // nil: it is open
 	Wake      func() // called when a saga may be due
 	Published func() // called when the outbox has got something to publish
+	Metrics   *Metrics
 	Log       *slog.Logger
 }
 
 // NewDesk returns a desk.
-func NewDesk(cfg Config) *Desk { return &Desk{Config: cfg} }
+func NewDesk(cfg Config) *Desk { return &Desk{Config: cfg, started: make(chan struct{}, 1)} }
 
 // By is who acts, and why. Both are recorded.
 type By struct {
@@ -143,13 +145,16 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 	}
 	if err == nil {
 		r.Done, r.To = true, string(to)
+		d.Metrics.count(Released, 1)
 		return
 	}
 	why, refused := Refusal(err)
+	fate := Refused
 	if !refused {
-		why = err.Error()
+		why, fate = err.Error(), Failed
 		d.Log.ErrorContext(ctx, "replay", "dead_letter_id", l.ID, "err", err)
 	}
+	d.Metrics.count(fate, 1)
 	r.Why, r.Failed = why, !refused
 }
 
@@ -193,6 +198,13 @@ const nowSQL = `SELECT now()`
 // letter. A saga that has gone on and stopped again is another matter, and what was
 // checked about the first stop says nothing about the second.
 func (d *Desk) act(ctx context.Context, id, letter uuid.UUID, e saga.Event) (saga.State, error) {
+	return d.actWith(ctx, id, letter, e, d.Store.Apply)
+}
+
+// actWith is act with a way to commit what was decided.
+func (d *Desk) actWith(
+	ctx context.Context, id, letter uuid.UUID, e saga.Event, apply func(context.Context, saga.Decision) error,
+) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
 		return "", err
@@ -208,7 +220,7 @@ func (d *Desk) act(ctx context.Context, id, letter uuid.UUID, e saga.Event) (sag
 	if err != nil {
 		return "", err
 	}
-	if err := d.Store.Apply(ctx, decision); err != nil {
+	if err := apply(ctx, decision); err != nil {
 		return "", err
 	}
 	d.Log.InfoContext(ctx, "operator acted", "saga_id", id, "event", e.Name, "to", decision.After.State,

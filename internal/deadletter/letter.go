@@ -81,7 +81,8 @@ LIMIT $9`
 type Desk struct {
 	Config
 
-	book priceBook
+	book    priceBook
+	started chan struct{} // a replay was started here
 }
 
 // List returns up to limit letters, oldest first; status "" is any.

@@ -121,7 +121,7 @@ WHERE replay_id IN (SELECT id FROM job) AND state = 'waiting'`
 // Abort stops a replay: no letter moves any more by it. Those that had their turn go on.
 func (d *Desk) Abort(ctx context.Context, id uuid.UUID, by By) (Replay, error) {
 	by.Actor, by.Reason = saga.Clean(by.Actor), saga.Clean(by.Reason)
-	aborted := false
+	var skipped int64
 	err := pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
 		if err := saga.Durable(ctx, tx); err != nil {
 			return err
@@ -130,17 +130,18 @@ func (d *Desk) Abort(ctx context.Context, id uuid.UUID, by By) (Replay, error) {
 			return err
 		}
 		tag, err := tx.Exec(ctx, abortSQL, id, fmt.Sprintf("aborted by %s: %s", by.Actor, by.Reason))
-		aborted = tag.RowsAffected() > 0
+		skipped = tag.RowsAffected()
 		return err
 	})
 	if err != nil {
 		return Replay{}, fmt.Errorf("deadletter: abort: %w", err)
 	}
 	r, err := d.replayByID(ctx, id)
-	if err == nil && !aborted {
+	if err == nil && skipped == 0 {
 		err = &saga.RefusedError{Why: fmt.Sprintf("replay %s is %s already", id, r.State)}
 	}
 	if err == nil {
+		d.Metrics.count(Skipped, int(skipped))
 		d.Log.InfoContext(ctx, "replay aborted", "replay_id", id, "actor", by.Actor, "reason", by.Reason)
 	}
 	return r, err

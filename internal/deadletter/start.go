@@ -110,6 +110,10 @@ func (d *Desk) Start(ctx context.Context, n NewReplay) (Replay, error) {
 	}
 	d.Log.InfoContext(ctx, "replay started", "replay_id", id, "letters", len(set), "refused", len(set)-willing,
 		"rate", n.Rate, "actor", n.Actor, "reason", n.Reason)
+	select {
+	case d.started <- struct{}{}:
+	default:
+	}
 	return d.replayByID(ctx, id)
 }
 
