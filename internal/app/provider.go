@@ -24,15 +24,16 @@ type provider struct {
 	limiter *pressone.Limiter
 }
 
-func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, gateClosed func()) (*provider, error) {
+func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, gateChanged func()) (*provider, error) {
 	metrics := pressone.NewMetrics(reg)
 	p := &provider{
 		gate: pressone.NewGate(db, pressone.GateConfig{
-			RetryInitial: cfg.RetryInitial, RetryMax: cfg.RetryMax, Metrics: metrics,
+			RetryInitial: cfg.RetryInitial, RetryMax: cfg.RetryMax, ProbeBudget: cfg.SubmitTimeout + cfg.LeaseTTL,
+			Holder: name, Metrics: metrics,
 		}),
 		limiter: pressone.NewLimiter(cfg.PressOneRate),
 	}
-	p.gate.OnClose(func(pressone.Lane) { gateClosed() })
+	p.gate.OnChange(func(pressone.Lane) { gateChanged() })
 	client := pressone.Config{
 		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
 		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Now: wallClock,
@@ -58,7 +59,7 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	return p, nil
 }
 
-// followHints reads the gate when another worker has closed a lane, rather than at the
+// followHints reads the gate when somebody has changed it, rather than at the
 // next heartbeat.
 func (p *provider) followHints(ctx context.Context, nc *nats.Conn, changed func()) error {
 	hints := make(chan struct{}, 1)

@@ -135,6 +135,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Published: hint(message.OutboxHint), Log: w.log,
 		Beat: func(ctx context.Context, workers int) error {
 			provider.limiter.SetWorkers(workers)
+			provider.gate.SetWorkers(workers)
 			return provider.gate.Refresh(ctx)
 		},
 	})
@@ -179,8 +180,10 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	var runErr, apiErr error
 	apis.Go(func() {
 		apiErr = w.api.Serve(serving, ops.Handler(ops.ConsoleConfig{
-			APIConfig: ops.APIConfig{Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Log: w.log},
-			DB:        db, Gate: provider.gate, Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
+			APIConfig: ops.APIConfig{
+				Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
+			},
+			DB: db, Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })

@@ -86,6 +86,9 @@ func (a *Auditor) read(ctx context.Context, run Run, d time.Time, judge bool) (l
 			}
 		}
 		page = page[:0]
+		if err := a.observe(ctx, nil); err != nil {
+			return err
+		}
 		return a.turnComes(ctx)
 	}
 	for o, err := range a.Provider.AllOrders(ctx, f) {
@@ -121,7 +124,7 @@ func (a *Auditor) turnComes(ctx context.Context) error {
 	}
 }
 
-// observe tells the gate of an error and returns it.
+// observe tells the gate of an error, or of none, and returns it.
 func (a *Auditor) observe(ctx context.Context, err error) error {
 	if _, gateErr := a.Gate.Observe(ctx, pressone.LaneRead, err); gateErr != nil {
 		a.Log.WarnContext(ctx, "gate", "err", gateErr)

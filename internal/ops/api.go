@@ -15,6 +15,7 @@ import (
 
 	"esimflow/internal/audit"
 	"esimflow/internal/deadletter"
+	"esimflow/internal/pressone"
 	"esimflow/internal/saga"
 )
 
@@ -24,6 +25,7 @@ type APIConfig struct {
 	Desk    *deadletter.Desk
 	Auditor *audit.Auditor
 	Store   *saga.Store
+	Gate    *pressone.Gate
 	Log     *slog.Logger
 }
 
@@ -80,6 +82,10 @@ func API(cfg APIConfig) http.Handler {
 	handle("GET /api/v1/audits/{id}", a.audit)
 	handle("GET /api/v1/audit-findings", a.findings)
 	handle("POST /api/v1/audit-findings/{id}/dismiss", a.dismiss)
+	handle("GET /api/v1/gate", a.gate)
+	handle("GET /api/v1/gate/trail", a.gateTrail)
+	handle("POST /api/v1/gate/pause", a.pause)
+	handle("POST /api/v1/gate/resume", a.resume)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, r, nil, notFoundError("there is nothing at "+r.URL.Path))
 	})
@@ -132,6 +138,7 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		p := Problem{Kind: "failed", Error: err.Error()}
 		why, refused := deadletter.Refusal(err)
 		_, usage := errors.AsType[usageError](err)
+		paused, _ := errors.AsType[*pressone.PausedError](err)
 		unaudited, _ := errors.AsType[*audit.RefusedError](err)
 		_, missing := errors.AsType[notFoundError](err)
 		switch {
@@ -142,6 +149,8 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoReplay),
 			errors.Is(err, audit.ErrNotFound):
 			status, p.Kind = http.StatusNotFound, "not_found"
+		case paused != nil:
+			status, p = http.StatusConflict, Problem{Kind: "refused", Error: paused.Why}
 		case unaudited != nil:
 			status, p = http.StatusConflict, Problem{Kind: "refused", Error: unaudited.Why}
 		case refused:

@@ -28,15 +28,9 @@ type ConsoleConfig struct {
 	APIConfig
 
 	DB     *pgxpool.Pool
-	Gate   Lanes
 	Lag    func(context.Context) ([]IntakeLag, error) // nil: intake is not shown
 	Gather prometheus.Gatherer                        // what was measured: balance, exposure; nil: they are not shown
 	Now    func() time.Time                           // Postgres's time
-}
-
-// Lanes is what the console asks of the gate.
-type Lanes interface {
-	Lanes(ctx context.Context) ([]pressone.LaneView, error)
 }
 
 // IntakeLag is what waits on a stream of requests.
@@ -104,6 +98,7 @@ func Console(cfg ConsoleConfig) http.Handler {
 	page("POST /audit/findings/{id}/dismiss", c.dismiss)
 	page("GET /trail", c.showTrail)
 	c.replayPages(page)
+	page("POST /gate", c.moveGate)
 	page("/", func(_ http.ResponseWriter, r *http.Request) error {
 		return notFoundError("there is nothing at " + r.URL.Path)
 	})
@@ -207,6 +202,7 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	_, usage := errors.AsType[usageError](err)
 	unaudited, _ := errors.AsType[*audit.RefusedError](err)
 	_, missing := errors.AsType[notFoundError](err)
+	paused, _ := errors.AsType[*pressone.PausedError](err)
 	switch {
 	case errors.Is(err, errForeign):
 		status, title, why = http.StatusForbidden, "Not from here", err.Error()
@@ -221,6 +217,8 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, title, why = http.StatusNotFound, "Nothing here", plain(err)
 	case unaudited != nil:
 		status, title, why = http.StatusConflict, "Refused", unaudited.Why
+	case paused != nil:
+		status, title, why = http.StatusConflict, "Refused", paused.Why
 	case refused:
 		status, title, why = http.StatusConflict, "Refused", refusedWhy
 	default:
@@ -289,6 +287,13 @@ func (c *cached[T]) get(read func() (T, error)) (T, error) {
 		c.value, c.at = v, time.Now()
 	}
 	return v, err
+}
+
+// forget has the value read anew, by whoever comes next.
+func (c *cached[T]) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = time.Time{}
 }
 
 // last returns what was read last, or nothing.

@@ -24,7 +24,7 @@ type overviewView struct {
 	Pace     pace
 	Groups   []deadletter.OpenGroup
 	Letters  int // in all groups
-	Lanes    []pressone.LaneView
+	Gate     pressone.View
 	Outbox   outbox.Backlog
 	Intake   []IntakeLag // nil: it could not be read
 	Lag      uint64      // in all of it
@@ -86,7 +86,7 @@ func (c *console) readOverview(ctx context.Context) (v overviewView, err error) 
 	for _, g := range v.Groups {
 		v.Letters += g.Count
 	}
-	if v.Lanes, err = c.Gate.Lanes(ctx); err != nil {
+	if v.Gate, err = c.Gate.View(ctx); err != nil {
 		return v, err
 	}
 	if v.Outbox, err = c.backlogOf(ctx); err != nil {

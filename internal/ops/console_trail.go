@@ -15,7 +15,7 @@ import (
 type deed struct {
 	At     time.Time
 	ID     uuid.UUID // of what it was done to
-	Thing  string    // saga, letter, finding, audit, replay, code
+	Thing  string    // saga, letter, finding, audit, replay, code, gate
 	Label  string    // of the thing, for people
 	Actor  string
 	Did    string
@@ -33,6 +33,8 @@ func (d deed) Href() string {
 		return "/dead-letters/" + d.ID.String()
 	case "replay":
 		return "/replays/" + d.ID.String()
+	case "gate":
+		return "/"
 	}
 	return "/audit"
 }
@@ -82,6 +84,13 @@ FROM (
      FROM replay
      WHERE ($3 = '' OR actor = $3) AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
      ORDER BY created_at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT at, '00000000-0000-0000-0000-000000000000'::uuid, 'gate', what || ' ' || name, actor, action || 'd', '', reason
+     FROM gate_trail
+     WHERE ($3 = '' OR actor = $3)
+       AND ($1::timestamptz IS NULL OR (at, '00000000-0000-0000-0000-000000000000'::uuid) < ($1, $2::uuid))
+     ORDER BY id DESC
      LIMIT $4)
 ) AS trail
 ORDER BY at DESC, id DESC

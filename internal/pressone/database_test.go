@@ -57,5 +57,5 @@ func TestEveryQueryPrepares(t *testing.T) {
 			return true
 		})
 	}
-	require.Equal(t, 9, prepared)
+	require.Equal(t, 22, prepared)
 }

@@ -88,6 +88,8 @@ type Error struct {
 	Maintenance bool
 	// NotSent says that not one byte of the request was written to a connection.
 	NotSent bool
+	// Lost says that nobody answered, and that this was not our doing: no connection, one that broke, a time-out.
+	Lost bool
 	// RetryAfter is how long PressOne asked to wait; 0 when it did not say.
 	RetryAfter time.Duration
 	// Raw is the whole body (at most 1 MiB) of a 2xx answer to a submission that could not be understood. It may hold

@@ -2,6 +2,7 @@ package pressone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -88,7 +89,7 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
-		e := &Error{Err: cause(err, connected)}
+		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
 		if !connected {
 			e.Disposition, e.NotSent = NotApplied, true
 		}

@@ -2,13 +2,16 @@ package pressone
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"esimflow/internal/message"
 )
 
 // Lane is one of the gate's three ways to PressOne, which close apart: reconciliation goes on while ordering is closed.
@@ -23,19 +26,27 @@ const (
 
 var lanes = []Lane{LaneToken, LaneWrite, LaneRead}
 
-// Why a lane is closed, as stored. An operator's pause has a reason of its own, written elsewhere.
+// Why a lane is closed, as stored.
 const (
 	reasonLimited = "limited" // the account's rate limit
 	reasonAccount = "account" // credentials, allow-list
-	reasonOutage  = "outage"  // the token cannot be had
+	reasonOutage  = "outage"  // PressOne is away, or the token cannot be had
+	reasonPaused  = "paused"  // by an operator, whose own reason is in gate_pause
 )
+
+var closeReasons = []string{reasonLimited, reasonAccount, reasonOutage, reasonPaused}
 
 // GateConfig sets how long a lane stays closed when PressOne does not say.
 type GateConfig struct {
-	// RetryInitial is the first such time; it doubles with every failure in a row. Default 1s.
+	// RetryInitial is the first such time; it doubles with every failure in a row. It is also how long a step of the ramp takes
+	// at least. Default 1s.
 	RetryInitial time.Duration
-	// RetryMax is the longest such time. Default 5m.
+	// RetryMax is the longest such time; for outages it is half a minute at the most. Default 5m.
 	RetryMax time.Duration
+	// ProbeBudget is how long a probe may take before it is taken for lost. Default 70s.
+	ProbeBudget time.Duration
+	// Holder names this worker in the row while it probes.
+	Holder string
 	// Metrics shows the lanes. nil: they are not shown.
 	Metrics *Metrics
 }
@@ -43,15 +54,22 @@ type GateConfig struct {
 // closureMax is the longest that PressOne's Retry-After closes a lane for: its longest documented limit.
 const closureMax = 15 * time.Minute
 
-// Gate is what the workers know about the account's limits. It is a row per lane in Postgres, so that what one learns all
-// know; asking it costs no query, since each worker reads the rows with its heartbeat. It is safe for concurrent use.
+// Gate is what the workers know about the account's limits, about outages (see breaker), and about what operators have paused.
+// It is a row per lane in Postgres, and one for each pause, so that what one worker learns all know; asking it costs no query, since
+// each worker reads the rows with its heartbeat and on hints. It is safe for concurrent use.
 type Gate struct {
-	db  *pgxpool.Pool
-	cfg GateConfig
+	db       *pgxpool.Pool
+	cfg      GateConfig
+	holder   string
+	onChange func(Lane)
+
+	reading sync.Mutex // what was read later is newer
 
 	mu      sync.Mutex
 	state   map[Lane]laneState
-	onClose func(Lane)
+	token   time.Time             // until when there is a token that can be used
+	paused  map[message.Kind]bool // kinds that operators have paused
+	workers int                   // how many share what the ramp allows
 }
 
 // laneState is a lane as it was last read, with its time turned into this process's monotonic clock.
@@ -59,6 +77,7 @@ type laneState struct {
 	until    time.Time
 	reason   string
 	failures int
+	breaker  breaker
 }
 
 // NewGate returns a gate that takes every lane for open until Refresh is called.
@@ -69,17 +88,44 @@ func NewGate(db *pgxpool.Pool, cfg GateConfig) *Gate {
 	if cfg.RetryMax <= 0 {
 		cfg.RetryMax = 5 * time.Minute
 	}
-	return &Gate{db: db, cfg: cfg, state: make(map[Lane]laneState)}
+	if cfg.ProbeBudget <= 0 {
+		cfg.ProbeBudget = 70 * time.Second
+	}
+	g := &Gate{
+		db: db, cfg: cfg, state: make(map[Lane]laneState), workers: 1,
+		holder: strings.TrimPrefix(cfg.Holder+"/"+rand.Text()[:8], "/"), // two in one process are two
+	}
+	for _, lane := range lanes {
+		g.state[lane] = laneState{breaker: breaker{phase: phaseOpen}}
+	}
+	return g
 }
 
-// OnClose sets what is called when this process has closed a lane, to hint others. It is called after the row was written,
-// and must not block. Set it before the gate is used.
-func (g *Gate) OnClose(hook func(Lane)) { g.onClose = hook }
+// OnChange sets what is called when this process has changed a lane or a pause, to hint others. It is called after the rows were
+// written, and must not block. Set it before the gate is used.
+func (g *Gate) OnChange(hook func(Lane)) { g.onChange = hook }
+
+func (g *Gate) hint(lane Lane) {
+	if g.onChange != nil {
+		g.onChange(lane)
+	}
+}
+
+// SetWorkers says how many workers share what the ramp allows.
+func (g *Gate) SetWorkers(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.workers = max(n, 1)
+}
 
 // The time left is bounded before it is computed: a lane may be closed until infinity, from which nothing can be subtracted.
 const readGateSQL = `
-SELECT lane, reason, failures,
-       extract(epoch FROM least(greatest(closed_until, now()), now() + interval '1 day') - now())::float8 AS seconds
+SELECT lane, reason, failures, phase, ramp,
+       extract(epoch FROM least(greatest(closed_until, now()), now() + interval '1 day') - now())::float8 AS seconds,
+       coalesce((SELECT extract(epoch FROM greatest(expires_at, now()) - now())
+                 FROM provider_token
+                 WHERE ciphertext IS NOT NULL), 0)::float8 AS token_seconds,
+       ARRAY(SELECT name FROM gate_pause WHERE what = 'kind') AS kinds
 FROM provider_gate`
 
 // $1 is the longest that a lane is closed for, in seconds. An operator's pause may be longer.
@@ -94,18 +140,30 @@ func (g *Gate) Refresh(ctx context.Context) error {
 	if _, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds()); err != nil {
 		return fmt.Errorf("pressone: recall gate: %w", err)
 	}
+	return g.read(ctx)
+}
+
+// laneRow is a lane as stored, with times as seconds from now by Postgres's clock.
+type laneRow struct {
+	Lane         Lane
+	Reason       string
+	Failures     int
+	Phase        phase
+	Ramp         int
+	Seconds      float64
+	TokenSeconds float64
+	Kinds        []message.Kind // the same in every row
+}
+
+func (g *Gate) read(ctx context.Context) error {
+	g.reading.Lock()
+	defer g.reading.Unlock()
 	start := time.Now()
 	rows, err := g.db.Query(ctx, readGateSQL)
 	if err != nil {
 		return fmt.Errorf("pressone: read gate: %w", err)
 	}
-	type row struct {
-		Lane     Lane
-		Reason   string
-		Failures int
-		Seconds  float64
-	}
-	read, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	read, err := pgx.CollectRows(rows, pgx.RowToStructByName[laneRow])
 	if err != nil {
 		return fmt.Errorf("pressone: read gate: %w", err)
 	}
@@ -113,43 +171,52 @@ func (g *Gate) Refresh(ctx context.Context) error {
 	defer g.mu.Unlock()
 	for _, r := range read {
 		g.set(r.Lane, start, r.Seconds, r.Reason, r.Failures)
+		s := g.state[r.Lane]
+		s.breaker = s.breaker.become(r.Phase, r.Ramp, time.Now())
+		g.state[r.Lane] = s
+		g.cfg.Metrics.ramp(r.Lane, r.Ramp)
+		g.token = start.Add(seconds(r.TokenSeconds))
+		g.paused = make(map[message.Kind]bool)
+		for _, k := range r.Kinds {
+			g.paused[k] = true
+		}
+	}
+	for _, k := range message.Kinds() {
+		g.cfg.Metrics.paused(pauseKind, string(k), g.paused[k])
 	}
 	return nil
 }
 
-// set keeps what was read about a lane. The caller holds the lock.
+// set keeps what was read about when a lane opens. The caller holds the lock.
 func (g *Gate) set(lane Lane, asOf time.Time, seconds float64, reason string, failures int) {
 	closedFor := time.Duration(seconds * float64(time.Second))
-	g.state[lane] = laneState{until: asOf.Add(closedFor), reason: reason, failures: failures}
-	g.cfg.Metrics.lane(lane, closedFor)
+	s := g.state[lane]
+	s.until, s.reason, s.failures = asOf.Add(closedFor), reason, failures
+	g.state[lane] = s
+	g.cfg.Metrics.lane(lane, closedFor, reason)
 }
 
-// ClosedFor returns how long the lane stays closed, as far as this process knows; 0 when it is open. A pause without an end
-// shows as a day.
+// ClosedFor returns how long the lane stays closed, as far as this process knows; 0 when it is open, and when it is time for a
+// probe. A pause without an end shows as a day. Without a token, and without leave to get one, all lanes are closed.
 func (g *Gate) ClosedFor(lane Lane) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return max(0, time.Until(g.state[lane].until))
+	return g.closedFor(lane)
 }
 
-// Observe tells the gate how a call on the lane went, and reports whether that closed the lane. A success (nil) resets the
-// count of failures, and does not open a closed lane. Being limited closes the lane for as long as PressOne said; where it
-// did not say, and when the account is refused, for a time that doubles with every failure in a row. Everything else leaves
-// the gate alone; so does, on the other lanes, a failure to get a token, which has closed its own lane already.
-func (g *Gate) Observe(ctx context.Context, lane Lane, err error) (closed bool, _ error) {
-	if err == nil {
-		return false, g.reset(ctx, lane)
+func (g *Gate) closedFor(lane Lane) time.Duration {
+	d := max(0, time.Until(g.state[lane].until))
+	if lane != LaneToken && time.Until(g.token) <= 0 {
+		d = max(d, time.Until(g.state[LaneToken].until))
 	}
-	e, ok := errors.AsType[*Error](err)
-	switch {
-	case !ok, e.Operation == OpToken && lane != LaneToken:
-		return false, nil
-	case e.Limited:
-		return true, g.close(ctx, lane, reasonLimited, min(e.RetryAfter, closureMax))
-	case e.Account:
-		return true, g.close(ctx, lane, reasonAccount, 0)
-	}
-	return false, nil
+	return d
+}
+
+// Paused reports whether operators have paused requests of that kind.
+func (g *Gate) Paused(k message.Kind) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.paused[k]
 }
 
 const resetGateSQL = `
@@ -158,11 +225,11 @@ SET failures = 0, updated_at = now()
 WHERE lane = $1 AND failures > 0 AND closed_until <= now()`
 
 // reset forgets the failures of a lane, when this process knows of any. A success that was under way when the lane closed
-// says nothing about it.
+// says nothing about it, and until the ramp is over an outage may go on.
 func (g *Gate) reset(ctx context.Context, lane Lane) error {
 	g.mu.Lock()
 	s := g.state[lane]
-	if s.failures == 0 || time.Until(s.until) > 0 {
+	if s.failures == 0 || s.breaker.phase != phaseOpen || time.Until(s.until) > 0 {
 		g.mu.Unlock()
 		return nil
 	}
@@ -215,9 +282,7 @@ func (g *Gate) close(ctx context.Context, lane Lane, reason string, d time.Durat
 	g.set(lane, start, seconds, stored, failures)
 	g.mu.Unlock()
 	g.cfg.Metrics.closed(lane, reason)
-	if g.onClose != nil {
-		g.onClose(lane)
-	}
+	g.hint(lane)
 	return nil
 }
 
@@ -230,7 +295,8 @@ func (g *Gate) closeHere(lane Lane, reason string, d time.Duration) {
 		d = g.cfg.RetryInitial
 	}
 	if until := time.Now().Add(d); until.After(s.until) {
-		g.state[lane] = laneState{until: until, reason: reason, failures: s.failures + 1}
-		g.cfg.Metrics.lane(lane, d)
+		s.until, s.reason, s.failures = until, reason, s.failures+1
+		g.state[lane] = s
+		g.cfg.Metrics.lane(lane, d, reason)
 	}
 }

@@ -47,7 +47,7 @@ func TestGate(t *testing.T) {
 		db := database(t)
 		one, other := NewGate(db, cfg), NewGate(db, cfg)
 		var hinted []Lane
-		one.OnClose(func(l Lane) { hinted = append(hinted, l) })
+		one.OnChange(func(l Lane) { hinted = append(hinted, l) })
 		closed, err := one.Observe(t.Context(), LaneWrite, limitedFor(2*time.Minute))
 		require.NoError(t, err)
 		require.True(t, closed)

@@ -2,6 +2,7 @@ package pressone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -82,7 +83,7 @@ func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e
 	}
 	res, err := c.client.Do(req)
 	if err != nil {
-		e := &Error{Err: cause(err, connected)}
+		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
 		if !connected {
 			e.Disposition, e.NotSent = NotApplied, true
 		}

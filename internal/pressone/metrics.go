@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"esimflow/internal/message"
 )
 
 // Metrics counts what is asked of PressOne. One is shared by the client, the token and the gate. A nil Metrics counts nothing.
@@ -17,6 +19,9 @@ type Metrics struct {
 	gateOpen    *prometheus.GaugeVec
 	closedUntil *prometheus.GaugeVec
 	closures    *prometheus.CounterVec
+	rampLimit   *prometheus.GaugeVec
+	probes      *prometheus.CounterVec
+	pauses      *prometheus.GaugeVec
 	tokenExpiry prometheus.Gauge
 	refreshes   *prometheus.CounterVec
 }
@@ -53,12 +58,25 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"lane"}),
 		closedUntil: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "esimflow_provider_gate_closed_until_timestamp_seconds",
-			Help: "When the lane opens by itself; 0 when it is open. Every replica reports the same: use max by (lane).",
+			Help: "When the lane opens by itself, +Inf when it is paused; 0 when it is open. Every replica reports the same: use max by (lane).",
 		}, []string{"lane"}),
 		closures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "esimflow_provider_gate_closures_total",
 			Help: "Times that this replica closed a lane.",
 		}, []string{"lane", "reason"}),
+		rampLimit: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "esimflow_provider_gate_ramp_limit",
+			Help: "Calls in flight that all workers together may have while the lane opens again after an outage; 0 when nobody counts. " +
+				"Every replica reports the same: use max by (lane).",
+		}, []string{"lane"}),
+		probes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "esimflow_provider_gate_probes_total",
+			Help: "Calls of this replica by which a lane was to be opened after an outage, by what came of them.",
+		}, []string{"lane", "result"}),
+		pauses: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "esimflow_paused",
+			Help: "1 while operators have paused it: a lane, or a kind of request. Every replica reports the same: use max by (what, name).",
+		}, []string{"what", "name"}),
 		tokenExpiry: f.NewGauge(prometheus.GaugeOpts{
 			Name: "esimflow_provider_token_expiry_timestamp_seconds",
 			Help: "When the access token in use will be replaced; 0 before the first. Every replica reports its own: use max.",
@@ -100,9 +118,17 @@ func (m *Metrics) initialize() {
 	for _, lane := range lanes {
 		m.gateOpen.WithLabelValues(string(lane)).Set(1)
 		m.closedUntil.WithLabelValues(string(lane)).Set(0)
-		for _, reason := range []string{reasonLimited, reasonAccount, reasonOutage} {
+		m.rampLimit.WithLabelValues(string(lane)).Set(0)
+		m.pauses.WithLabelValues(pauseLane, string(lane)).Set(0)
+		for _, reason := range closeReasons {
 			m.closures.WithLabelValues(string(lane), reason)
 		}
+		for _, v := range []verdict{answered, outage, silent} {
+			m.probes.WithLabelValues(string(lane), v.String())
+		}
+	}
+	for _, k := range message.Kinds() {
+		m.pauses.WithLabelValues(pauseKind, string(k)).Set(0)
 	}
 	for _, result := range []string{refreshOK, refreshLimited, refreshAccount, refreshError} {
 		m.refreshes.WithLabelValues(result)
@@ -140,17 +166,45 @@ func (m *Metrics) closed(lane Lane, reason string) {
 	}
 }
 
-// lane shows how long a lane is closed for.
-func (m *Metrics) lane(lane Lane, closedFor time.Duration) {
+// lane shows how long a lane is closed for, and why.
+func (m *Metrics) lane(lane Lane, closedFor time.Duration, reason string) {
 	if m == nil {
 		return
 	}
 	open, until := 1.0, 0.0
-	if closedFor > 0 {
+	paused := closedFor > 0 && reason == reasonPaused
+	switch {
+	case paused:
+		open, until = 0, math.Inf(1)
+	case closedFor > 0:
 		open, until = 0, math.Round(float64(time.Now().Add(closedFor).UnixMilli())/1000)
 	}
 	m.gateOpen.WithLabelValues(string(lane)).Set(open)
 	m.closedUntil.WithLabelValues(string(lane)).Set(until)
+	m.paused(pauseLane, string(lane), paused)
+}
+
+func (m *Metrics) ramp(lane Lane, limit int) {
+	if m != nil {
+		m.rampLimit.WithLabelValues(string(lane)).Set(float64(limit))
+	}
+}
+
+func (m *Metrics) probed(lane Lane, v verdict) {
+	if m != nil {
+		m.probes.WithLabelValues(string(lane), v.String()).Inc()
+	}
+}
+
+func (m *Metrics) paused(what, name string, yes bool) {
+	if m == nil {
+		return
+	}
+	value := 0.0
+	if yes {
+		value = 1
+	}
+	m.pauses.WithLabelValues(what, name).Set(value)
 }
 
 // codeLabel keeps the label's values a closed set: PressOne's documented codes, its documented statuses, and other.

@@ -266,7 +266,7 @@ func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer
 	res, err := d.client.Do(req)
 	if err != nil {
 		sent, refused := s.seal()
-		e := &Error{Err: cause(err, sent)}
+		e := &Error{Err: cause(err, sent), Lost: refused == nil && !errors.Is(ctx.Err(), context.Canceled)}
 		if refused != nil {
 			e.Err = refused
 		}

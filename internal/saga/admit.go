@@ -21,11 +21,12 @@ type Admission struct {
 
 // Admit reserves room for up to n sagas of a kind; if there is none at the moment, it waits
 // for some, but not beyond until. There is none for top-ups, whose list has to be
-// read first, while the runner's lease does not run, while ordering is closed, or where the
-// rate has to be waited for first.
+// read first, while the runner's lease does not run, while ordering is closed, paused or
+// still counted after an outage, or where the rate has to be waited for first.
 func (r *Runner) Admit(k message.Kind, n int, until time.Time) *Admission {
 	a := &Admission{Worker: r.Lease.ID(), runner: r}
-	if k != message.Order || !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) || r.Gate.ClosedFor(pressone.LaneWrite) > 0 {
+	if k != message.Order || !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) ||
+		r.Gate.Room(pressone.LaneWrite) != pressone.Unlimited || r.Gate.Paused(k) {
 		return a
 	}
 	if !waitFor(r.eager, until) {

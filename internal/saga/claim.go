@@ -6,18 +6,22 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"esimflow/internal/message"
 )
 
 // What was begun goes first, new requests after it, and each in the order in which they
 // were due. The states are named here although the argument names them too: the partial
 // indexes are used only if they are. A state of a newer version is not among them and is
-// left alone. The array keeps the planner from expecting many, and reading whole tables.
+// left alone. The array keeps the planner from expecting many, and reading whole tables. Of paused
+// kinds, $4, nothing pending is taken but to give up: that is looked for only where something is closed.
 const claimSQL = `
 WITH begun AS (
     SELECT id
     FROM saga
     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND due_at <= now()
       AND (state = ANY($2) OR deadline_at <= now())
+      AND (state <> 'pending' OR kind <> ALL($4) OR deadline_at <= now())
     ORDER BY due_at
     LIMIT $3
     FOR UPDATE SKIP LOCKED
@@ -25,13 +29,15 @@ WITH begun AS (
     SELECT id
     FROM saga
     WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
+      AND kind <> ALL($4)
     ORDER BY due_at
     LIMIT $3 - (SELECT count(*) FROM begun)
     FOR UPDATE SKIP LOCKED
 ), late AS (
     SELECT id
     FROM saga
-    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND deadline_at <= now() AND 'pending' <> ALL($2)
+    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND deadline_at <= now()
+      AND ('pending' <> ALL($2) OR cardinality($4::text[]) > 0) AND ('pending' <> ALL($2) OR kind = ANY($4))
     ORDER BY deadline_at
     LIMIT $3 - (SELECT count(*) FROM begun)
     FOR UPDATE SKIP LOCKED
@@ -49,10 +55,11 @@ const nextDueSQL = `
 SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
     (SELECT MIN(due_at)
      FROM saga
-     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND state = ANY($1)),
+     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND state = ANY($1)
+       AND (state <> 'pending' OR kind <> ALL($2::text[]))),
     (SELECT MIN(due_at)
      FROM saga
-     WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1))
+     WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1) AND kind <> ALL($2::text[]))
 ) - now()), 3600)::float8`
 
 // Plans are kept, and one made while a table was small must not scan it when it is large.
@@ -61,18 +68,21 @@ const plannedSQL = `SELECT set_config('enable_seqscan', 'off', true)`
 // Claim takes up to n due sagas in these states for a worker whose lease runs: first those
 // that were begun, which are bought, or may be, or were submitted in vain; however many new
 // ones wait, they do not wait behind them. Sagas past their deadline are taken in any
-// state: giving up needs no open lane. It also returns how long it is until the next one in
+// state: giving up needs no open lane. Pending ones of paused kinds wait likewise. It also returns how long it is until the next one in
 // these states is due; an hour if there is none.
-func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int) (sagas []Saga, next time.Duration, err error) {
+func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int, paused ...message.Kind) (sagas []Saga, next time.Duration, err error) {
+	if paused == nil {
+		paused = []message.Kind{} // not NULL, which nothing is unequal to
+	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	var b pgx.Batch // one round trip is one transaction
 	b.Queue(plannedSQL)
-	b.Queue(claimSQL, worker, states, n).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(claimSQL, worker, states, n, paused).Query(func(rows pgx.Rows) (err error) {
 		sagas, err = collect(rows, nil)
 		return err
 	})
-	b.Queue(nextDueSQL, states).QueryRow(func(row pgx.Row) error {
+	b.Queue(nextDueSQL, states, paused).QueryRow(func(row pgx.Row) error {
 		var seconds float64
 		err := row.Scan(&seconds)
 		next = time.Duration(seconds * float64(time.Second))

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -130,7 +131,9 @@ func TestRecall(t *testing.T) {
 // closedGate lets nobody read.
 type closedGate struct{ openGate }
 
-func (closedGate) ClosedFor(pressone.Lane) time.Duration { return time.Minute }
+func (closedGate) Enter(context.Context, pressone.Lane) (pressone.Pass, time.Duration, error) {
+	return pressone.Pass{}, time.Minute, nil
+}
 
 // A saga is claimed before its time, by what its worker knows of Postgres's clock, which has
 // been set ahead. The worker learns of that before anything else can come of the look: what

@@ -145,6 +145,9 @@ func (p Policy) move(d *Decision, e Event, now time.Time, roll float64) (State, 
 		retry()
 		return Pending, nil
 	case OutcomeUnknown:
+		if e.Free {
+			s.Tries--
+		}
 		delay := p.SettleDelay
 		if e.Ended {
 			delay = p.ListLag

@@ -21,14 +21,15 @@ func (r *Runner) lookUp(ctx context.Context, s Saga) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	if err := r.gate(pressone.LaneRead); err != nil && r.Lease.Now().Before(s.DeadlineAt) {
+	pass, err := r.enter(ctx, s, pressone.LaneRead)
+	if err != nil && r.Lease.Now().Before(s.DeadlineAt) {
 		return Event{}, err
 	}
 	e, err := r.lookUpReference(ctx, s)
 	if err == nil && e.Name == "" && s.Kind == message.Topup {
 		e, err = r.lookUpTopup(ctx, s)
 	}
-	r.observe(ctx, pressone.LaneRead, err)
+	r.leave(ctx, pass, pressone.LaneRead, err)
 	switch {
 	case ctx.Err() != nil:
 		return Event{}, context.Cause(ctx)

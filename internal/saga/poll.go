@@ -15,11 +15,12 @@ import (
 // poll asks PressOne whether what was bought can be installed or used.
 func (r *Runner) poll(ctx context.Context, s Saga) (Event, error) {
 	late := !r.Lease.Now().Before(s.DeadlineAt)
-	if err := r.gate(pressone.LaneRead); err != nil && !late {
+	pass, err := r.enter(ctx, s, pressone.LaneRead)
+	if err != nil && !late {
 		return Event{}, err
 	}
 	e, err := r.pollOnce(ctx, s)
-	r.observe(ctx, pressone.LaneRead, err)
+	r.leave(ctx, pass, pressone.LaneRead, err)
 	switch {
 	case ctx.Err() != nil:
 		return Event{}, context.Cause(ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,12 +19,6 @@ type Provider interface {
 	Order(ctx context.Context, id int64) (pressone.Order, error)
 	Sim(ctx context.Context, iccid string) (pressone.Sim, error)
 	Topups(ctx context.Context, iccid string) ([]pressone.Package, error)
-}
-
-// Gate is what stands between the workers and PressOne when PressOne has had enough.
-type Gate interface {
-	ClosedFor(lane pressone.Lane) time.Duration
-	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, problem error)
 }
 
 // Limiter is the worker's share of the account's rate.
@@ -54,6 +47,7 @@ type RunnerConfig struct {
 type Runner struct {
 	RunnerConfig
 	held     *held
+	passes   *passes
 	slots    chan struct{}  // one per saga in flight
 	eager    chan struct{}  // of these: accepted with their intent; not all, so that what was begun finds room
 	admitted chan Saga      // accepted with their intent, in their slots
@@ -68,7 +62,7 @@ type Runner struct {
 // NewRunner returns a runner; nothing happens until Run.
 func NewRunner(cfg RunnerConfig) *Runner {
 	return &Runner{
-		RunnerConfig: cfg, held: newHeld(),
+		RunnerConfig: cfg, held: newHeld(), passes: newPasses(),
 		slots: make(chan struct{}, cfg.MaxInFlight), eager: make(chan struct{}, max(1, cfg.MaxInFlight*3/4)),
 		admitted: make(chan Saga, cfg.MaxInFlight), waits: make(chan time.Time, cfg.MaxInFlight),
 		wake: make(chan struct{}, 1), started: make(chan struct{}),
@@ -169,38 +163,37 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	if free == 0 {
 		return idle, nil
 	}
-	sagas, next, err := r.Store.Claim(ctx, id, r.claimable(), free)
-	unreserve(r.slots, free-len(sagas))
-	for _, s := range sagas {
-		if !r.held.add(s.ID) {
-			unreserve(r.slots, 1) // its last goroutine is just ending; the sweep gives it back
-			continue
+	claimed, next := 0, idle
+	turns, counted := r.turns(free)
+	for _, t := range turns {
+		sagas, due, err := r.Store.Claim(ctx, id, t.states, min(t.n, free-claimed), r.paused()...)
+		claimed += len(sagas)
+		for _, s := range sagas {
+			if !r.held.add(s.ID) {
+				unreserve(r.slots, 1) // its last goroutine is just ending; the sweep gives it back
+				continue
+			}
+			if t.lane != "" {
+				r.passes.come(s.ID, t.lane)
+			}
+			r.start(ctx, work, s, false)
 		}
-		r.start(ctx, work, s, false)
+		switch {
+		case err != nil:
+			unreserve(r.slots, free-claimed)
+			return idle, err
+		case claimed == free:
+			return 0, nil
+		case t.lane != "" && len(sagas) == t.n: // the next one when one of these has ended
+		case due <= 0 && len(sagas) == 0:
+			next = min(next, contended) // somebody else has them locked, or our lease is not what we think
+		default:
+			next = min(next, max(due, time.Millisecond))
+		}
 	}
-	switch {
-	case err != nil:
-		return idle, err
-	case len(sagas) == free:
-		return 0, nil
-	case next <= 0 && len(sagas) == 0:
-		next = contended // somebody else has them locked, or our lease is not what we think
-	}
-	r.more.Store(false)
-	return min(max(next, time.Millisecond), idle), nil
-}
-
-// claimable lists the states whose lane is open: a saga in front of a closed lane waits,
-// and that costs it nothing.
-func (r *Runner) claimable() []State {
-	var states []State
-	if r.Gate.ClosedFor(pressone.LaneWrite) == 0 {
-		states = append(states, Pending)
-	}
-	if r.Gate.ClosedFor(pressone.LaneRead) == 0 {
-		states = append(states, Unknown, Polling)
-	}
-	return states
+	unreserve(r.slots, free-claimed)
+	r.more.Store(counted)
+	return next, nil
 }
 
 // reserve takes up to n slots, without waiting.
@@ -225,6 +218,7 @@ func unreserve(slots chan struct{}, n int) {
 func (r *Runner) start(ctx, work context.Context, s Saga, eager bool) {
 	r.wg.Go(func() {
 		due := r.drive(ctx, work, s)
+		r.drop(work, s.ID)
 		r.held.remove(s.ID)
 		unreserve(r.slots, 1)
 		if eager {
@@ -301,30 +295,6 @@ func (r *Runner) perform(ctx, work context.Context, s Saga) (Event, error) {
 	case StepNone:
 	}
 	return Event{}, errors.New("saga: nothing to do in state " + string(s.State))
-}
-
-// longestGate is the longest that a saga sleeps in front of a closed lane: it may be
-// opened before its time.
-const longestGate = time.Minute
-
-// gate postpones a saga whose lane is closed.
-func (r *Runner) gate(lane pressone.Lane) error {
-	if d := min(r.Gate.ClosedFor(lane), longestGate); d > 0 {
-		// Spread a little, so that they do not all come back at once.
-		return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(d)/10+1)))}
-	}
-	return nil
-}
-
-// observe tells the gate how a call went.
-func (r *Runner) observe(ctx context.Context, lane pressone.Lane, err error) {
-	closed, problem := r.Gate.Observe(context.WithoutCancel(ctx), lane, err)
-	if closed {
-		r.Log.WarnContext(ctx, "lane closed", "lane", lane, "err", err)
-	}
-	if problem != nil {
-		r.Log.WarnContext(ctx, "gate was not updated", "lane", lane, "err", problem)
-	}
 }
 
 // release gives a saga back unmoved, and returns when it is due. If that fails the sweep

@@ -47,7 +47,19 @@ type openGate struct{}
 
 func (openGate) ClosedFor(pressone.Lane) time.Duration { return 0 }
 
-func (openGate) Observe(context.Context, pressone.Lane, error) (bool, error) { return false, nil }
+func (openGate) Room(pressone.Lane) int { return pressone.Unlimited }
+
+func (openGate) Paused(message.Kind) bool { return false }
+
+func (openGate) Pass(pressone.Lane) pressone.Pass { return pressone.Pass{} }
+
+func (openGate) Enter(context.Context, pressone.Lane) (pressone.Pass, time.Duration, error) {
+	return pressone.Pass{}, 0, nil
+}
+
+func (openGate) Leave(context.Context, pressone.Pass, error) (bool, error) { return false, nil }
+
+func (openGate) Drop(context.Context, pressone.Pass) error { return nil }
 
 func (openGate) Wait(context.Context) error { return nil }
 

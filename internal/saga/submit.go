@@ -19,6 +19,9 @@ func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 	if err := r.gate(pressone.LaneWrite); err != nil {
 		return Event{}, err
 	}
+	if err := r.gateKind(s.Kind); err != nil {
+		return Event{}, err
+	}
 	if s.Kind == message.Topup {
 		if err := r.queue(ctx, s); err != nil {
 			return Event{}, err
@@ -30,7 +33,14 @@ func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 	if err := r.Limiter.Wait(ctx); err != nil {
 		return Event{}, err
 	}
-	return Event{Name: SubmitStarted}, r.gate(pressone.LaneWrite) // it may have closed meanwhile
+	if err := r.gateKind(s.Kind); err != nil { // either may have closed meanwhile
+		return Event{}, err
+	}
+	pass, err := r.enter(ctx, s, pressone.LaneWrite)
+	if err == nil && pass.Counted() {
+		r.passes.put(s.ID, pass)
+	}
+	return Event{Name: SubmitStarted}, err
 }
 
 // queue postpones a top-up for as long as another one of its eSIM is in flight or
@@ -53,11 +63,12 @@ func (r *Runner) queue(ctx context.Context, s Saga) error {
 // precheck asks PressOne which top-ups it offers for the eSIM: every time before one is
 // ordered, and never from a cache (PressOne's own rule). No event: go on.
 func (r *Runner) precheck(ctx context.Context, s Saga) (Event, error) {
-	if err := r.gate(pressone.LaneRead); err != nil {
+	pass, err := r.enter(ctx, s, pressone.LaneRead)
+	if err != nil {
 		return Event{}, err
 	}
 	offers, err := r.Provider.Topups(ctx, s.ICCID)
-	r.observe(ctx, pressone.LaneRead, err)
+	r.leave(ctx, pass, pressone.LaneRead, err)
 	if ctx.Err() != nil {
 		return Event{}, context.Cause(ctx)
 	}
@@ -88,6 +99,10 @@ func (r *Runner) submit(ctx, work context.Context, s Saga) Event {
 	}
 	work, cancel := context.WithTimeout(work, s.IntentDeadline.Sub(r.Lease.Now()))
 	defer cancel()
+	pass, ok := r.passes.take(s.ID)
+	if !ok {
+		pass = r.Gate.Pass(pressone.LaneWrite) // nobody counted when its intent was committed
+	}
 	var receipt pressone.Receipt
 	var err error
 	switch s.Kind {
@@ -100,8 +115,12 @@ func (r *Runner) submit(ctx, work context.Context, s Saga) Event {
 			PackageID: s.PackageID, ICCID: s.ICCID, Description: s.Reference,
 		})
 	}
-	r.observe(work, pressone.LaneWrite, err)
-	return answered(receipt, err)
+	r.leave(work, pass, pressone.LaneWrite, err)
+	e := answered(receipt, err)
+	if pass.Probe && (e.Name == NotApplied || e.Name == OutcomeUnknown) {
+		e.Free = true // it was made for everybody. What it may have bought is looked for all the same
+	}
+	return e
 }
 
 // answered says what an answer to a submission, or the lack of one, means to the saga. It

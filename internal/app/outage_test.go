@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/message"
+	"esimflow/internal/pressonesim"
+)
+
+var outage = flag.Int("outage", 5000, "requests that wait while PressOne is away")
+
+// doorman stands before PressOne and counts the submissions that come and those that are inside.
+type doorman struct {
+	mu       sync.Mutex
+	posts    int
+	inside   int
+	answered int // since it was back
+	crowd    string
+}
+
+// watch counts what goes through next. Of many workers each may have one call more than its share of the ramp.
+func (d *doorman) watch(next http.Handler, workers int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || strings.HasSuffix(r.URL.Path, "/token") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		d.mu.Lock()
+		d.posts++
+		d.inside++
+		if most := 2*d.answered + workers; d.inside > most && d.crowd == "" && d.answered >= 0 {
+			d.crowd = fmt.Sprintf("%d submissions at once after %d were answered", d.inside, d.answered)
+		}
+		d.mu.Unlock()
+		defer func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.inside--
+			if d.answered >= 0 {
+				d.answered++
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// look returns how many submissions have come.
+func (d *doorman) look() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.posts
+}
+
+// reckon begins to compare how many come at once with how many were answered; before and after nobody does.
+func (d *doorman) reckon(on bool) (crowd string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answered = -1
+	if on {
+		d.answered = 0
+	}
+	return d.crowd
+}
+
+// PressOne goes away, for what would be ten minutes if waits were not so short here, and five thousand orders arrive meanwhile.
+// They wait. Nobody submits but those that were on their way, and one probe now and then; nobody else loses an attempt, though
+// there are but two; nothing becomes a dead letter. When PressOne is back they do not all come at once: twice as many as were
+// answered at the most. And each is bought once.
+func TestOutage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		n     int
+		fault pressonesim.Fault
+	}{
+		"connections break":                   {*outage, pressonesim.Fault{Action: pressonesim.Drop}},
+		"a gateway answers in its place":      {300, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusBadGateway}},
+		"it says that it is not available":    {300, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusServiceUnavailable, Code: 4033}},
+		"it does not answer within the times": {100, pressonesim.Fault{Action: pressonesim.Hang}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const workers, room = 2, 32
+			b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{Latencies: map[pressonesim.Endpoint]time.Duration{pressonesim.Orders: 20 * time.Millisecond}}})
+			door := &doorman{answered: -1}
+			front := httptest.NewServer(door.watch(b.sim.Handler(), workers))
+			t.Cleanup(front.Close)
+			b.env["PRESSONE_BASE_URL"] = front.URL + "/customer/v2"
+			b.env["MAX_IN_FLIGHT"], b.env["RETRY_MAX_ATTEMPTS"], b.env["LOG_LEVEL"] = fmt.Sprint(room), "2", "info"
+			b.env["RETRY_INITIAL"], b.env["RETRY_MAX"], b.env["SUBMIT_TIMEOUT"], b.env["READ_TIMEOUT"] = "50ms", "1s", "1s", "1s"
+			for range workers {
+				b.worker()
+			}
+			b.publisher()
+			b.completed(b.orders("before", 10)...)
+
+			tt.fault.ID, tt.fault.When = "away", pressonesim.Before
+			b.sim.Inject(tt.fault)
+			before := door.look()
+			b.flood("during", tt.n)
+			require.Eventually(t, func() bool {
+				return b.count("SELECT count(*) FROM saga") == tt.n+10 && b.failures("write") >= 10 &&
+					b.count("SELECT count(*) FROM saga WHERE state = 'submitting'") == 0
+			}, time.Minute, 20*time.Millisecond, "probes fail, and the orders wait")
+			onTheirWay := workers * (room + 5) // the first five to fail have made room for others
+			posts, probes := door.look()-before, b.failures("write")
+			t.Logf("%d submissions in the outage, %d of them probes", posts, probes)
+			require.LessOrEqual(t, posts, onTheirWay+probes+1)
+			require.LessOrEqual(t, b.count("SELECT COALESCE(sum(tries), 0) FROM saga WHERE order_id IS NULL"), onTheirWay, "a probe costs nobody an attempt")
+			require.Zero(t, b.count("SELECT count(*) FROM dead_letter"))
+			require.Equal(t, 10, b.sim.SoldCount())
+
+			door.reckon(true)
+			require.True(t, b.sim.ClearFault("away"))
+			b.soldOnce(tt.n + 10)
+			require.Empty(t, door.reckon(false), "no stampede")
+			require.Equal(t, "open", b.phase("write"))
+		})
+	}
+}
+
+// flood publishes n orders as fast as JetStream takes them.
+func (b *bench) flood(prefix string, n int) {
+	b.t.Helper()
+	for i := range n {
+		_, err := b.js.PublishAsync(message.RequestSubject(message.Order), []byte(order(fmt.Sprintf("%s-%d", prefix, i))))
+		require.NoError(b.t, err)
+		if i%1000 == 999 || i == n-1 {
+			select {
+			case <-b.js.PublishAsyncComplete():
+			case <-time.After(time.Minute):
+				b.t.Fatal("JetStream does not take the requests")
+			}
+		}
+	}
+}
+
+func (b *bench) failures(lane string) int {
+	b.t.Helper()
+	return b.count("SELECT failures FROM provider_gate WHERE lane = '" + lane + "'")
+}
+
+func (b *bench) phase(lane string) (phase string) {
+	b.t.Helper()
+	require.NoError(b.t, b.db.QueryRow(b.t.Context(), "SELECT phase FROM provider_gate WHERE lane = $1", lane).Scan(&phase))
+	return phase
+}
