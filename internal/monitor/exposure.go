@@ -18,7 +18,7 @@ import (
 var (
 	exposureDesc = prometheus.NewDesc("esimflow_unknown_exposure",
 		"Price of what may have been bought and is not known: sagas in state unknown, and open dead letters of such. Each counts with what the "+
-			"same package was last bought for, in proportion to the quantity. Read from Postgres by every process: use max by (currency), not sum.",
+			"same package was last bought for, times the quantity. Read from Postgres by every process: use max by (currency), not sum.",
 		[]string{"currency"}, nil)
 	unpricedDesc = prometheus.NewDesc("esimflow_unknown_exposure_unpriced",
 		"Of those: how many have no price here, because their package was not among the latest purchases. Read from Postgres by every process: "+
@@ -56,8 +56,8 @@ GROUP BY s.package_id, s.quantity`
 
 // The latest of the latest: ids are in the order in which they were made.
 const boughtSQL = `
-SELECT DISTINCT ON (package_id) package_id, id, quantity
-FROM (SELECT id, package_id, quantity, order_id FROM saga ORDER BY id DESC LIMIT 20000) s
+SELECT DISTINCT ON (package_id) package_id, id
+FROM (SELECT id, package_id, order_id FROM saga ORDER BY id DESC LIMIT 20000) s
 WHERE order_id IS NOT NULL AND package_id = ANY($1)
 ORDER BY package_id, id DESC`
 
@@ -138,7 +138,6 @@ func (r *exposureReader) look(ctx context.Context, all []unknown) error {
 	type bought struct {
 		PackageID string
 		ID        uuid.UUID
-		Quantity  int
 	}
 	var latest []bought
 	var b pgx.Batch
@@ -155,13 +154,12 @@ func (r *exposureReader) look(ctx context.Context, all []unknown) error {
 		if err != nil {
 			return err
 		}
-		if s.Purchase == nil || l.Quantity == 0 {
+		if s.Purchase == nil {
 			continue
 		}
-		if whole, err := strconv.ParseFloat(string(s.Purchase.Order.Price), 64); err == nil {
-			r.prices[l.PackageID] = price{
-				each: whole / float64(l.Quantity), currency: pressone.CurrencyLabel(s.Purchase.Order.Currency), seen: time.Now(),
-			}
+		// PressOne does not say whether it is the price of one or of all; better too much.
+		if each, err := strconv.ParseFloat(string(s.Purchase.Order.Price), 64); err == nil {
+			r.prices[l.PackageID] = price{each: each, currency: pressone.CurrencyLabel(s.Purchase.Order.Currency), seen: time.Now()}
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func Limits(p saga.Policy, leaseTTL time.Duration) map[saga.State]time.Duration 
 // plannedSQL keeps what reads indexes from reading tables, whatever the planner was told
 // when they were small, and bounds what it takes.
 const plannedSQL = `
-SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout', '10s', true)`
+SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), set_config('statement_timeout', '10s', true)`
 
 // The condition is that of the index saga_waiting, word for word.
 const waitingSQL = `
@@ -63,11 +63,12 @@ FROM saga
 WHERE worker IS NOT NULL AND state IN ('pending', 'submitting', 'unknown', 'polling')
 GROUP BY state, kind`
 
-// Whoever waits for its result to be published is in the outbox.
+// Whoever waits for its result to be published is in the outbox. Read by its key it is as
+// long as what is in it; the table stays as long as it ever was.
 const notifyingSQL = `
 SELECT split_part(subject, '.', 3), count(*), EXTRACT(EPOCH FROM now() - min(created_at))::float8
 FROM outbox
-WHERE saga_id IS NOT NULL
+WHERE saga_id IS NOT NULL AND id > 0
 GROUP BY 1`
 
 // As they are claimed.

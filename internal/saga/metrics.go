@@ -57,7 +57,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"kind", "end"}),
 		spend: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "esimflow_spend_total", Help: "Price of what was bought, as PressOne states it with the order.",
+			Name: "esimflow_spend_total", Help: "Price of what was bought: what PressOne states with the order, times the quantity. It does not say whether that is the price of one; " +
+				"if it is that of all, this is too much for orders of several.",
 		}, []string{"kind", "currency"}),
 	}
 	m.unrecognized = f.NewGauge(prometheus.GaugeOpts{
@@ -189,7 +190,7 @@ func (m *Metrics) bought(s Saga) {
 		return
 	}
 	if price, err := strconv.ParseFloat(string(s.Purchase.Order.Price), 64); err == nil && price > 0 {
-		m.spend.WithLabelValues(string(s.Kind), pressone.CurrencyLabel(s.Purchase.Order.Currency)).Add(price)
+		m.spend.WithLabelValues(string(s.Kind), pressone.CurrencyLabel(s.Purchase.Order.Currency)).Add(price * float64(max(1, s.Quantity)))
 	}
 }
 
