@@ -21,20 +21,22 @@ func queryEscape(s string) string { return url.QueryEscape(s) }
 // parsePages makes each page of the layout, what pages share, and a file of its own.
 func parsePages(now func() time.Time) map[string]*template.Template {
 	funcs := template.FuncMap{
-		"ago":     func(t any) template.HTML { return ago(t, now()) },
-		"span":    span,
-		"num":     num,
-		"upto":    upTo,
-		"tone":    tone,
-		"short":   short,
-		"words":   func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
-		"hide":    hide,
-		"letter":  letterOf,
-		"href":    href,
-		"states":  saga.States,
-		"dict":    dict,
-		"shares":  sharesOf,
-		"kept": func() []string { return []string{"open", "replayed", "adopted", "confirmed_absent", "discarded", "any"} },
+		"ago":    func(t any) template.HTML { return ago(t, now()) },
+		"span":   span,
+		"num":    num,
+		"upto":   upTo,
+		"tone":   tone,
+		"short":  short,
+		"words":  func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
+		"hide":   hide,
+		"letter": letterOf,
+		"href":   href,
+		"states": saga.States,
+		"dict":   dict,
+		"shares": sharesOf,
+		"kept": func() []string {
+			return []string{"open", "replayed", "adopted", "confirmed_absent", "discarded", "any"}
+		},
 		"statuses": func() []string { return []string{"open", "adopted", "settled", "dismissed", "any"} },
 	}
 	shared := template.Must(template.New("").Funcs(funcs).ParseFS(consoleFiles, "console/layout.html", "console/parts.html"))

@@ -37,7 +37,7 @@ func (c *console) moveGate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.overview.forget()
-	c.Log.WarnContext(r.Context(), did, "what", t.String(), "actor", by.Actor, "reason", by.Reason)
+	c.Log.WarnContext(r.Context(), "the gate was moved", "did", did, "what", t.String(), "actor", by.Actor, "reason", by.Reason)
 	back(w, r, "/", did)
 	return nil
 }

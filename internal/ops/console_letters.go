@@ -25,6 +25,12 @@ type lettersView struct {
 	Replay  string // the address of a preview of all that is listed; empty: that cannot be replayed so
 }
 
+// Narrow reports whether more is chosen by than a code and a class: then the filter is open.
+func (v lettersView) Narrow() bool {
+	f := v.Filter
+	return f.Package != "" || f.ICCID != "" || f.Kind != "" || v.Status != "open" || f.Code == "" && f.Class == ""
+}
+
 // lettersFilter reads a filter from an address. Its ids may be given several times.
 func lettersFilter(r *http.Request) (deadletter.Filter, error) {
 	q := r.URL.Query()
@@ -107,7 +113,8 @@ func (c *console) listLetters(r *http.Request, v *lettersView) error {
 		v.Next = lettersHref("/dead-letters", v.Filter, "status", v.Status, "after", last.CreatedAt.UTC().Format(time.RFC3339Nano)+"_"+last.ID.String())
 	}
 	v.Letters = all
-	if v.Status == "open" && !v.Filter.Empty() && len(all) > 0 {
+	replayable := slices.ContainsFunc(all, func(l deadletter.Letter) bool { return l.Replayable })
+	if v.Status == "open" && !v.Filter.Empty() && replayable {
 		v.Replay = lettersHref("/replays/new", v.Filter)
 	}
 	return nil
@@ -134,7 +141,7 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := letterView{Letter: l, Bytes: viewBytes(l.Body)}
-	v.Letter.Body, v.Letter.Headers = nil, nil // they are shown by what follows only
+	v.Body, v.Letter.Headers = nil, nil // they are shown by what follows only
 	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
 		value := hide(strings.Join(l.Headers[name], ", "))
 		if secretHeader.MatchString(name) {

@@ -137,7 +137,7 @@ type pace struct {
 	Bars      []bar // the earliest first
 	Width     int
 	Most      int // in one minute
-	PerMinute int // over the last five that are complete
+	PerMinute int // over the last five
 	Accepted  int
 	Completed int
 	Stopped   int
@@ -160,7 +160,7 @@ func paceOf(minutes []saga.Minute, whole bool) pace {
 		p.Completed += m.Completed
 		p.Stopped += m.Stopped
 	}
-	for ago := 1; ago <= 5; ago++ {
+	for ago := range 5 {
 		p.PerMinute += by[ago].Accepted
 	}
 	p.PerMinute = (p.PerMinute + 4) / 5

@@ -186,8 +186,12 @@ func (c *console) showReplay(w http.ResponseWriter, r *http.Request) error {
 	v.Live = report.State == deadletter.Running || report.Ends.UnderWay > 0
 	for _, wanted := range []func(deadletter.ReplayLetter) bool{
 		func(l deadletter.ReplayLetter) bool { return l.Why != "" || l.Again != "" },
-		func(l deadletter.ReplayLetter) bool { return l.Why == "" && l.Again == "" && l.State != deadletter.Waiting },
-		func(l deadletter.ReplayLetter) bool { return l.Why == "" && l.Again == "" && l.State == deadletter.Waiting },
+		func(l deadletter.ReplayLetter) bool {
+			return l.Why == "" && l.Again == "" && l.State != deadletter.Waiting
+		},
+		func(l deadletter.ReplayLetter) bool {
+			return l.Why == "" && l.Again == "" && l.State == deadletter.Waiting
+		},
 	} {
 		for _, l := range report.Set {
 			if wanted(l) && len(v.Shown) < mostListed {

@@ -119,9 +119,9 @@ type sagaView struct {
 	Path     []stop
 	Order    *pressone.Order // without what installs its eSIMs: see hidden
 	ICCIDs   []string
-	Codes    int               // how many activation codes are on record
-	Sims     []pressone.Sim    // revealed
-	Reveals  []deed            // who was shown them before
+	Codes    int                // how many activation codes are on record
+	Sims     []pressone.Sim     // revealed
+	Reveals  []deed             // who was shown them before
 	Letter   *deadletter.Letter // the open one
 	Metadata string
 	Live     bool // it may move by itself
@@ -223,8 +223,9 @@ func pathOf(now saga.State, entries []saga.Entry) []stop {
 	var path []stop
 	for _, s := range []saga.State{saga.Pending, saga.Submitting, saga.Unknown, saga.Polling, saga.Notifying, saga.Completed, saga.DeadLettered, saga.Discarded} {
 		detour := s == saga.Unknown || s == saga.DeadLettered || s == saga.Discarded
-		if detour && !been[s] || s == saga.Completed && now.Mover() == saga.Nobody && now != s {
-			continue // it is not on this saga's way
+		goesOn := now.Mover() == saga.Worker || now.Mover() == saga.Publisher
+		if !been[s] && (detour || !goesOn) {
+			continue // it is not on this saga's way, or not any more
 		}
 		path = append(path, stop{State: s, Been: been[s], Here: s == now})
 	}
