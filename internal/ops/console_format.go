@@ -24,6 +24,7 @@ func parsePages(now func() time.Time) map[string]*template.Template {
 		"ago":    func(t any) template.HTML { return ago(t, now()) },
 		"span":   span,
 		"num":    num,
+		"money":  money,
 		"upto":   upTo,
 		"tone":   tone,
 		"short":  short,
@@ -133,6 +134,15 @@ func num(n any) string {
 		b.WriteRune(r)
 	}
 	return strings.TrimSuffix(s, digits) + b.String()
+}
+
+// money is a decimal amount with thin spaces between thousands.
+func money(amount string) string {
+	whole, rest, found := strings.Cut(amount, ".")
+	if !found {
+		return num(whole)
+	}
+	return num(whole) + "." + rest
 }
 
 // upTo is a count that ended at most: what exceeds it is "more than".

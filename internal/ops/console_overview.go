@@ -37,7 +37,7 @@ type overviewView struct {
 
 // Exposed reports whether any money's whereabouts are not known.
 func (v overviewView) Exposed() bool {
-	return slices.ContainsFunc(v.Exposure, func(f figure) bool { return f.Amount != "0.00" })
+	return slices.ContainsFunc(v.Exposure, func(f figure) bool { return f.Amount != "0" })
 }
 
 // Most is where counting stops.
@@ -221,5 +221,8 @@ func figures(f *dto.MetricFamily) []figure {
 	if some := slices.DeleteFunc(slices.Clone(all), func(f figure) bool { return f.Amount == "0.00" }); len(some) > 0 {
 		return some
 	}
-	return all[:min(len(all), 1)] // nothing, in whatever currency
+	if len(all) == 0 {
+		return nil
+	}
+	return []figure{{Amount: "0"}} // in whatever currency
 }
