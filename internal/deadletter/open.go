@@ -59,6 +59,19 @@ func (d *Desk) OpenGroups(ctx context.Context) ([]OpenGroup, error) {
 	return all, nil
 }
 
+const openSQL = `
+SELECT count(*)
+FROM (SELECT FROM dead_letter WHERE status = 'open' LIMIT $1) AS open`
+
+// Open counts the open letters, up to MostGrouped.
+func (d *Desk) Open(ctx context.Context) (int, error) {
+	var n int
+	if err := d.DB.QueryRow(ctx, openSQL, MostGrouped).Scan(&n); err != nil {
+		return 0, fmt.Errorf("deadletter: open: %w", err)
+	}
+	return n, nil
+}
+
 // Cursor is a letter's place in the order of pages.
 type Cursor struct {
 	At time.Time

@@ -51,6 +51,7 @@ type console struct {
 	pages    map[string]*template.Template
 	door     *door
 	overview cached[overviewView]
+	open     cached[int]
 }
 
 // policy lets a page load what this program serves, and nothing else: no script or style in
@@ -70,7 +71,7 @@ func Handler(cfg ConsoleConfig) http.Handler {
 // keep themselves up to date.
 func Console(cfg ConsoleConfig) http.Handler {
 	c := &console{ConsoleConfig: cfg, pages: parsePages(cfg.Now), door: newDoor(cfg.Token)}
-	c.overview.max = 3 * time.Second
+	c.overview.max, c.open.max = 3*time.Second, 3*time.Second
 
 	mux := http.NewServeMux()
 	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
@@ -182,7 +183,9 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	if v.Notice == "" {
 		v.Notice = notices[r.URL.Query().Get("did")]
 	}
-	v.Open = c.overview.last().Letters
+	if v.Section != "door" {
+		v.Open, _ = c.open.get(func() (int, error) { return c.Desk.Open(r.Context()) }) // it adorns the page
+	}
 	var page bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&page, "layout", v); err != nil {
 		return fmt.Errorf("ops: page %s: %w", name, err)
@@ -242,8 +245,10 @@ func plain(err error) string {
 	return text
 }
 
-// back sends the browser to a page that says what was done.
-func back(w http.ResponseWriter, r *http.Request, path, did string) {
+// back sends the browser to a page that says what was done. What was read before is old.
+func (c *console) back(w http.ResponseWriter, r *http.Request, path, did string) {
+	c.overview.forget()
+	c.open.forget()
 	sep := "?"
 	if strings.Contains(path, "?") {
 		sep = "&"
@@ -294,13 +299,6 @@ func (c *cached[T]) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = time.Time{}
-}
-
-// last returns what was read last, or nothing.
-func (c *cached[T]) last() T {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.value
 }
 
 // backlogOf reads the outbox.

@@ -60,7 +60,7 @@ func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
 	if _, err := c.Auditor.Request(r.Context(), from, to, actor); err != nil {
 		return err
 	}
-	back(w, r, "/audit", "audit")
+	c.back(w, r, "/audit", "audit")
 	return nil
 }
 
@@ -76,6 +76,6 @@ func (c *console) dismiss(w http.ResponseWriter, r *http.Request) error {
 	if _, err := c.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason); err != nil {
 		return err
 	}
-	back(w, r, "/audit", "dismissed")
+	c.back(w, r, "/audit", "dismissed")
 	return nil
 }

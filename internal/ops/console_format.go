@@ -278,7 +278,7 @@ func letterOf(class, code string) string {
 	}
 	switch code {
 	case saga.CodeOutcomeUnknown:
-		return "Whether it was bought is not known. Look at PressOne's side, then adopt the order or confirm its absence, one at a time."
+		return "Whether it was bought is not known. A replay looks for it again; or look yourself, then adopt the order or confirm its absence. One at a time."
 	case "retries_exhausted", "deadline":
 		return "It was tried until it gave up. When PressOne is well again, replay."
 	case "poll_deadline":

@@ -36,8 +36,7 @@ func (c *console) moveGate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c.overview.forget()
 	c.Log.WarnContext(r.Context(), "the gate was moved", "did", did, "what", t.String(), "actor", by.Actor, "reason", by.Reason)
-	back(w, r, "/", did)
+	c.back(w, r, "/", did)
 	return nil
 }

@@ -171,6 +171,6 @@ func (c *console) discardLetter(w http.ResponseWriter, r *http.Request) error {
 	if err := c.Desk.Discard(r.Context(), id, by); err != nil {
 		return err
 	}
-	back(w, r, "/dead-letters/"+id.String(), "discarded")
+	c.back(w, r, "/dead-letters/"+id.String(), "discarded")
 	return nil
 }

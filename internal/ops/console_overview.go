@@ -35,8 +35,23 @@ type overviewView struct {
 	Replays  []deadletter.Replay
 }
 
-// Exposed reports whether any money's whereabouts are not known.
-func (v overviewView) Exposed() bool {
+// Unknown is how many submissions may have bought something, and nobody knows: sagas that
+// look for it, and open dead letters.
+func (v overviewView) Unknown() int {
+	n := 0
+	for _, t := range v.Flow {
+		if t.State == saga.Unknown {
+			n += t.Count
+		}
+	}
+	for _, g := range v.Groups {
+		n += g.Unknown
+	}
+	return n
+}
+
+// Priced reports whether the exposure says what they come to.
+func (v overviewView) Priced() bool {
 	return slices.ContainsFunc(v.Exposure, func(f figure) bool { return f.Amount != "0" })
 }
 

@@ -150,7 +150,7 @@ func (c *console) startReplay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	back(w, r, "/replays/"+started.ID.String(), "started")
+	c.back(w, r, "/replays/"+started.ID.String(), "started")
 	return nil
 }
 
@@ -227,7 +227,7 @@ func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
 	if _, err := c.Desk.Abort(r.Context(), id, by); err != nil {
 		return err
 	}
-	back(w, r, "/replays/"+id.String(), "aborted")
+	c.back(w, r, "/replays/"+id.String(), "aborted")
 	return nil
 }
 
@@ -248,6 +248,6 @@ func (c *console) resubmit(w http.ResponseWriter, r *http.Request) error {
 	if err := c.Desk.Resubmit(r.Context(), id, body, by); err != nil {
 		return err
 	}
-	back(w, r, "/dead-letters/"+id.String(), "resubmit")
+	c.back(w, r, "/dead-letters/"+id.String(), "resubmit")
 	return nil
 }

@@ -291,6 +291,6 @@ func (c *console) act(w http.ResponseWriter, r *http.Request, did string,
 	if _, err := do(r.Context(), id, letter, by); err != nil {
 		return err
 	}
-	back(w, r, "/sagas/"+id.String(), did)
+	c.back(w, r, "/sagas/"+id.String(), did)
 	return nil
 }
