@@ -93,7 +93,7 @@ type Ends struct {
 type ReplayReport struct {
 	Replay
 	Ends Ends           `json:"ends"`
-	Set  []ReplayLetter `json:"set"`
+	Set  []ReplayLetter `json:"set,omitempty"`
 }
 
 // Money is an amount in a currency; without one if PressOne's catalogue names none.

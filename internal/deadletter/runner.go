@@ -122,6 +122,7 @@ func (r *Replayer) turn(ctx context.Context) error {
 		if p == nil {
 			p = &progress{}
 			r.jobs[job.ID] = p
+			r.purse = purse{} // whoever started it may have paid in a moment before
 		}
 		if time.Now().Before(p.next) {
 			continue

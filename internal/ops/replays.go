@@ -52,7 +52,11 @@ func (a api) replayOf(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.Desk.ReplayOf(r.Context(), id)
+	report, err := a.Desk.ReplayOf(r.Context(), id)
+	if r.URL.Query().Get("set") == "no" { // whoever follows its progress
+		report.Set = nil
+	}
+	return report, err
 }
 
 func (a api) abortReplay(r *http.Request) (any, error) {
