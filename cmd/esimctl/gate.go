@@ -194,7 +194,7 @@ func writeGate(w io.Writer, v ops.GateView) error {
 	if len(v.Pauses) > 0 {
 		pauses := table{head: []string{"PAUSED", "BY", "SINCE", "WHY"}}
 		for _, p := range v.Pauses {
-			pauses.add(p.Target.String(), p.Actor, instant(p.Since), p.Reason)
+			pauses.add(p.String(), p.Actor, instant(p.Since), p.Reason)
 		}
 		if _, err := io.WriteString(w, "\n"); err != nil {
 			return err

@@ -120,7 +120,8 @@ func TestOutage(t *testing.T) {
 			require.True(t, b.sim.ClearFault("away"))
 			b.soldOnce(tt.n + 10)
 			require.Empty(t, door.reckon(false), "no stampede")
-			require.Equal(t, "open", b.phase("write"))
+			require.NotEqual(t, "down", b.phase("write"))
+			require.True(t, tt.n < 300 || b.phase("write") == "open", "the ramp ends")
 		})
 	}
 }

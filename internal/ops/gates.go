@@ -47,7 +47,7 @@ func (a api) pause(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Log.WarnContext(r.Context(), "paused", "what", p.Target.String(), "actor", p.Actor, "reason", p.Reason)
+	a.Log.WarnContext(r.Context(), "paused", "what", p.String(), "actor", p.Actor, "reason", p.Reason)
 	return a.after(r, p)
 }
 
@@ -69,7 +69,7 @@ func (a api) resume(r *http.Request) (any, error) {
 	if err := a.Gate.Resume(r.Context(), in.Target, saga.Clean(in.Actor), saga.Clean(in.Reason)); err != nil {
 		return nil, err
 	}
-	a.Log.WarnContext(r.Context(), "resumed", "what", in.Target.String(), "actor", in.Actor, "reason", in.Reason)
+	a.Log.WarnContext(r.Context(), "resumed", "what", in.String(), "actor", in.Actor, "reason", in.Reason)
 	return a.after(r)
 }
 

@@ -16,8 +16,9 @@ import (
 const (
 	// tripAfter is how many outages in a row, in one worker, close an open lane.
 	tripAfter = 5
-	// tripAfterInRamp is the same in a ramp: not one, or a provider that loses a call in a hundred would never get out of it.
-	tripAfterInRamp = 2
+	// tripAfterFirst is the same at the foot of the ramp: not one, or a provider that loses every tenth call would hardly get
+	// up it.
+	tripAfterFirst = 2
 	// rampLast is the ramp's last step: calls in flight of all workers together. It doubles up to this from 1.
 	rampLast = 128
 	// probeEveryMax is the longest time between two probes. They cost little, and the ramp protects whoever comes back.
@@ -122,6 +123,14 @@ func (b breaker) share(workers int) int {
 	return max(1, (b.limit+workers-1)/workers)
 }
 
+// patience is how many outages in a row close the lane.
+func (b breaker) patience() int {
+	if b.phase == phaseRamp {
+		return max(tripAfterFirst, min(tripAfter, b.limit/2))
+	}
+	return tripAfter
+}
+
 // room is how many calls may be begun now, Unlimited when nobody counts them.
 func (b breaker) room(workers int) int {
 	switch b.phase {
@@ -143,8 +152,7 @@ func (b breaker) ended(v verdict, p Pass, workers int, now time.Time, step time.
 	if v == silent || !p.Probe && p.begun.Before(b.began) {
 		return b, stay
 	}
-	switch b.phase {
-	case phaseDown:
+	if b.phase == phaseDown {
 		switch {
 		case !p.Probe:
 			return b, stay
@@ -152,27 +160,19 @@ func (b breaker) ended(v verdict, p Pass, workers int, now time.Time, step time.
 			return b, trip
 		}
 		return b, reopen
-	case phaseRamp:
-		if v == outage {
-			b.outages, b.answers = b.outages+1, 0
-			if b.outages >= tripAfterInRamp {
-				return b, trip
-			}
-			return b, stay
+	}
+	if v == outage {
+		if b.outages++; b.outages >= b.patience() {
+			return b, trip
 		}
-		b.outages, b.answers = 0, b.answers+1
+		return b, stay
+	}
+	b.outages = 0
+	if b.phase == phaseRamp {
+		b.answers++
 		if b.answers >= b.share(workers) && now.Sub(b.step) >= step {
 			return b, widen
 		}
-		return b, stay
-	case phaseOpen:
-	}
-	if v == answered {
-		b.outages = 0
-		return b, stay
-	}
-	if b.outages++; b.outages >= tripAfter {
-		return b, trip
 	}
 	return b, stay
 }

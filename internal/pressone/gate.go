@@ -128,16 +128,19 @@ SELECT lane, reason, failures, phase, ramp,
        ARRAY(SELECT name FROM gate_pause WHERE what = 'kind') AS kinds
 FROM provider_gate`
 
-// $1 is the longest that a lane is closed for, in seconds. An operator's pause may be longer.
+// $1 is the longest that a lane is closed for, $2 that one that is down is, both in seconds. An operator's pause may be longer.
 const recallGateSQL = `
-UPDATE provider_gate
-SET closed_until = now() + make_interval(secs => $1::float8), updated_at = now()
-WHERE reason IN ('limited', 'account', 'outage') AND closed_until > now() + make_interval(secs => $1::float8)`
+UPDATE provider_gate AS g
+SET closed_until = n.latest, updated_at = now()
+FROM (SELECT lane, now() + make_interval(secs => CASE WHEN phase = 'down' AND reason = 'outage' THEN $2::float8 ELSE $1::float8 END) AS latest
+      FROM provider_gate) AS n
+WHERE g.lane = n.lane AND reason IN ('limited', 'account', 'outage') AND closed_until > n.latest`
 
 // Refresh reads the rows. It is called at every heartbeat and on a hint. A lane that is closed for longer than any is was
 // closed before Postgres's clock was set back; it must not stay so for as long as that was.
 func (g *Gate) Refresh(ctx context.Context) error {
-	if _, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds()); err != nil {
+	down := max(min(g.cfg.RetryMax, probeEveryMax), g.cfg.ProbeBudget)
+	if _, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds(), down.Seconds()); err != nil {
 		return fmt.Errorf("pressone: recall gate: %w", err)
 	}
 	return g.read(ctx)

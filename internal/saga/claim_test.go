@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/message"
@@ -43,4 +44,52 @@ func TestWhatWasBegunIsClaimedFirst(t *testing.T) {
 	_, err = b.db.Exec(t.Context(), "UPDATE saga SET deadline_at = now() WHERE state = 'pending' AND worker IS NULL")
 	require.NoError(t, err)
 	require.Len(t, claim(100, Unknown, Polling), 16, "and yet what is late is given up")
+}
+
+// Top-ups are paused. Those that were not submitted yet are not claimed, neither new ones nor those that PressOne has refused for the
+// moment; orders are, and so is every top-up that was or may have been bought, to be polled or looked up. What is late is given
+// up all the same. Nothing is due for whoever waits for the next.
+func TestPausedKindsAreNotClaimed(t *testing.T) {
+	b := setupStore(t)
+	topup := message.Request{Kind: message.Topup, ICCID: "8934000000000008728"}
+	fresh := b.accept(topup, false)
+	topup.ICCID = "8934000000000008729"
+	refused := b.apply(b.accept(topup, true), Event{Name: NotApplied, Free: true})
+	topup.ICCID = "8934000000000008730"
+	maybe := b.apply(b.accept(topup, true), Event{Name: OutcomeUnknown})
+	topup.ICCID = "8934000000000008731"
+	bought := b.apply(b.accept(topup, true), Event{Name: Submitted, Purchase: bought(1)})
+	_, err := b.db.Exec(t.Context(), "UPDATE saga SET due_at = now(), worker = NULL WHERE id = ANY($1)", []uuid.UUID{refused.ID, maybe.ID, bought.ID})
+	require.NoError(t, err)
+	_, err = b.db.Exec(t.Context(), "UPDATE saga SET due_at = now()")
+	require.NoError(t, err)
+	claim := func(paused ...message.Kind) (ids []uuid.UUID, next time.Duration) {
+		t.Helper()
+		all, next, err := b.store.Claim(t.Context(), b.lease.ID(), []State{Pending, Unknown, Polling}, 100, paused...)
+		require.NoError(t, err)
+		for _, s := range all {
+			ids = append(ids, s.ID)
+		}
+		return ids, next
+	}
+	ids, next := claim(message.Topup)
+	require.ElementsMatch(t, []uuid.UUID{maybe.ID, bought.ID}, ids)
+	require.Greater(t, next, time.Minute)
+	order := b.accept(message.Request{}, false)
+	_, err = b.db.Exec(t.Context(), "UPDATE saga SET due_at = now() WHERE id = $1", order.ID)
+	require.NoError(t, err)
+	ids, _ = claim(message.Topup, message.Order)
+	require.Empty(t, ids)
+	ids, _ = claim(message.Topup)
+	require.Equal(t, []uuid.UUID{order.ID}, ids)
+	waiting, err := b.store.Waiting(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []Waiting{{Kind: message.Topup, Count: 2}}, waiting)
+
+	_, err = b.db.Exec(t.Context(), "UPDATE saga SET deadline_at = now() WHERE id = $1", fresh.ID)
+	require.NoError(t, err)
+	ids, _ = claim(message.Topup)
+	require.Equal(t, []uuid.UUID{fresh.ID}, ids, "it is late")
+	ids, _ = claim()
+	require.Equal(t, []uuid.UUID{refused.ID}, ids)
 }
