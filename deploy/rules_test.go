@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,8 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"esimflow/internal/devstack"
 )
 
 type rule struct {
@@ -186,4 +190,20 @@ func TestRunbook(t *testing.T) {
 		want = append(want, a.Alert)
 	}
 	require.Equal(t, want, titles, "a section for each alert, in the order of the rules")
+}
+
+// What the runbook has an operator ask Postgres is understood by it.
+func TestRunbookStatements(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.Join("..", "docs", "runbook.md"))
+	require.NoError(t, err)
+	conn, err := pgx.Connect(t.Context(), devstack.Postgres(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	found := regexp.MustCompile(`(?m)^psql "\$DATABASE_URL" -c "(.*)"$`).FindAllStringSubmatch(string(b), -1)
+	require.Greater(t, len(found), 8)
+	for _, f := range found {
+		_, err := conn.Prepare(t.Context(), "", f[1])
+		require.NoError(t, err, f[1])
+	}
 }
