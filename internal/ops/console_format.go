@@ -81,13 +81,26 @@ func ago(at any, now time.Time) template.HTML {
 	text := "now"
 	switch d := now.Sub(t); {
 	case d <= -time.Second:
-		text = "in " + span(-d)
+		text = "in " + coarse(-d)
 	case d >= time.Second:
-		text = span(d) + " ago"
+		text = coarse(d) + " ago"
 	}
 	//nolint:gosec // digits and letters of our own making
 	return template.HTML(fmt.Sprintf("<time datetime=\"%s\" title=\"%s\">%s</time>",
 		t.UTC().Format(time.RFC3339Nano), t.UTC().Format("Mon 2 Jan 2006 15:04:05.000 UTC"), text))
+}
+
+// coarse is a duration in its largest unit: 42 s, 3 min, 2 h, 4 d.
+func coarse(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d", d/(24*time.Hour))
 }
 
 // span is a duration in its two largest units at most: 850 ms, 42 s, 3 min 10 s, 2 h 5 min,

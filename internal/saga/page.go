@@ -23,8 +23,9 @@ type PageFilter struct {
 	Limit  int
 }
 
-// Planned anew each time, so that a state that few sagas are in is looked for in the index
-// saga_troubled, and others by the primary key, where they are soon found.
+// All of these are planned anew each time, by how many sagas are in that state: few are looked
+// for in an index, many by the primary key, where they are soon found. This one has the index
+// saga_troubled.
 const pageSQL = `
 SELECT` + summaryColumns + `
 FROM saga
@@ -34,7 +35,36 @@ WHERE ($1 = '' OR kind = $1)
 ORDER BY id DESC
 LIMIT $4`
 
-// patience is how long a look through the sagas for an operator may take: the sagas
+// The first condition is that of the index saga_waiting, word for word; the second one's is
+// saga_held.
+const movingPageSQL = `
+SELECT` + summaryColumns + `
+FROM (
+    (SELECT * FROM saga
+     WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
+       AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+     ORDER BY id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT * FROM saga
+     WHERE worker IS NOT NULL
+       AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+     ORDER BY id DESC
+     LIMIT $4)
+) AS moving
+ORDER BY id DESC
+LIMIT $4`
+
+// What is to be announced is in the outbox.
+const notifyingPageSQL = `
+SELECT` + summaryColumns + `
+FROM saga
+WHERE id IN (SELECT saga_id FROM outbox WHERE saga_id IS NOT NULL)
+  AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+ORDER BY id DESC
+LIMIT $4`
+
+// patienceSQL is how long a look through the sagas for an operator may take: the sagas
 // themselves go first.
 const patienceSQL = `SELECT set_config('statement_timeout', '3s', true)`
 
@@ -45,7 +75,15 @@ func (st *Store) Page(ctx context.Context, f PageFilter) ([]Summary, error) {
 	if f.Before != uuid.Nil {
 		before = &f.Before
 	}
-	return st.look(ctx, "page", pageSQL, string(f.Kind), string(f.State), before, f.Limit)
+	sql := pageSQL
+	switch f.State {
+	case Pending, Submitting, Polling:
+		sql = movingPageSQL
+	case Notifying:
+		sql = notifyingPageSQL
+	case Unknown, Completed, DeadLettered, Discarded:
+	}
+	return st.look(ctx, "page", sql, string(f.Kind), string(f.State), before, f.Limit)
 }
 
 // Each condition has an index: the unique keys, and saga_iccid.
