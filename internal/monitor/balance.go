@@ -51,7 +51,7 @@ type balanceReader struct {
 func Balance(cfg BalanceConfig) *Part {
 	cfg.Lease.Name, cfg.Lease.TTL = "balance", balanceLease
 	r := &balanceReader{BalanceConfig: cfg}
-	p := &Part{name: "balance", descs: []*prometheus.Desc{balanceDesc, balanceAtDesc}, read: r.look, every: balanceLook, first: balanceFirst}
+	p := &Part{name: "balance", descs: []*prometheus.Desc{balanceDesc, balanceAtDesc}, read: r.look, every: balanceLook, first: balanceFirst, leave: r.Lease.Resign}
 	if r.Every == 0 {
 		r.Every = balanceEvery
 	} else {
