@@ -17,6 +17,7 @@ import (
 type watching struct {
 	every   time.Duration
 	balance time.Duration
+	holder  string // tells apart who reads the balance, where one process has several workers
 }
 
 // shared are the parts that every process reads: so that it shows when there is no worker

@@ -82,6 +82,26 @@ func TestMetricsAgreeWithTheRecord(t *testing.T) {
 
 	born := slices.DeleteFunc(series(v.scrape()), func(s string) bool { return slices.Contains(before, s) })
 	require.Empty(t, born, "series that were not there at zero")
+	v.namesNobody()
+}
+
+// namesNobody looks for what must be in no metric: secrets, and whatever there are as many
+// of as there are orders.
+func (v *watched) namesNobody() {
+	v.t.Helper()
+	never := []string{v.env["PRESSONE_CLIENT_SECRET"], "LPA:1$", "Bearer", "plain-", "kallur", "sold-out", pressonesim.DefaultICCIDs()[0]}
+	for _, o := range v.sim.Ledger().Sold {
+		never = append(never, o.Sent)
+		for _, sim := range o.Sims {
+			never = append(never, sim.MatchingID, sim.ICCID)
+		}
+	}
+	for _, addr := range []string{v.worker.TelemetryAddr(), v.publisher.TelemetryAddr()} {
+		text := v.fetch("http://" + addr + "/metrics")
+		for _, s := range never {
+			require.NotContains(v.t, text, s)
+		}
+	}
 }
 
 // stored is how many messages a stream has ever stored.

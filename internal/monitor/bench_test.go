@@ -6,12 +6,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/devstack"
 	"esimflow/internal/saga"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 var (
