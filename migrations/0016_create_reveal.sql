@@ -40,5 +40,5 @@ CREATE INDEX CONCURRENTLY saga_iccid ON saga (iccid, id)
 
 -- Sagas in the states that few get into and that operators ask for. One that goes well passes by it.
 DROP INDEX IF EXISTS saga_troubled;
-CREATE INDEX CONCURRENTLY saga_troubled ON saga (state, id)
-    WHERE state IN ('unknown', 'dead_lettered', 'discarded');
+CREATE INDEX CONCURRENTLY saga_troubled ON saga (stage, id)
+    WHERE stage IN ('unknown', 'dead_lettered', 'discarded');

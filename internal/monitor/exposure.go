@@ -41,7 +41,7 @@ SELECT 'saga' AS place, package_id, quantity, count(*)::float8 AS n
 FROM (
     SELECT package_id, quantity
     FROM saga
-    WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END AND state = 'unknown'
+    WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END AND stage = 'unknown'
     UNION ALL
     SELECT package_id, quantity
     FROM saga

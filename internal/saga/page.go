@@ -31,6 +31,7 @@ SELECT` + summaryColumns + `
 FROM saga
 WHERE ($1 = '' OR kind = $1)
   AND ($2 = '' OR state = $2)
+  AND ($2 NOT IN ('unknown', 'dead_lettered', 'discarded') OR stage = $2)
   AND ($3::uuid IS NULL OR id < $3)
 ORDER BY id DESC
 LIMIT $4`
@@ -41,8 +42,8 @@ const movingPageSQL = `
 SELECT` + summaryColumns + `
 FROM (
     (SELECT * FROM saga
-     WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
-       AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+     WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END
+       AND stage = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
      ORDER BY id DESC
      LIMIT $4)
     UNION ALL
@@ -145,11 +146,11 @@ const tallySQL = `
 SELECT state, count(*)::int AS count, min(created_at) AS oldest
 FROM (
     (SELECT state, created_at FROM saga
-     WHERE worker IS NULL AND state = 'pending' AND failures = 0
+     WHERE worker IS NULL AND stage = 'pending' AND failures = 0
      ORDER BY due_at LIMIT $1)
     UNION ALL
     (SELECT state, created_at FROM saga
-     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0)
+     WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0)
      ORDER BY due_at LIMIT $1)
     UNION ALL
     (SELECT state, created_at FROM saga WHERE worker IS NOT NULL LIMIT $1)
