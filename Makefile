@@ -26,6 +26,11 @@ test: ## all tests
 race: ## all tests, in random order, with the race detector (needs a C compiler)
 	go test -race -shuffle=on ./...
 
+.PHONY: browser
+browser: ## the console in Chromium (needs chromium, node and npm); SHOTS=1 keeps pictures
+	npm ci --prefix internal/ops/browser --no-audit --no-fund
+	go test -tags browser -count=1 ./internal/app -run '^TestConsoleInChromium$$'
+
 .PHONY: dev
 dev: ## the whole system on this machine, with sample traffic, until Ctrl-C
 	go run ./cmd/esimctl dev

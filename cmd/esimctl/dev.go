@@ -218,6 +218,7 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
 		kept = "removed at the end"
 	}
 	_, _ = fmt.Fprintf(d.talk, `
+  console      %s
   worker API   %s      (esimctl saga list, dlq list, …)
   metrics      %s
   NATS         %s
@@ -226,5 +227,5 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
   its books    %s/ledger
   data         %s (%s; the log is log.txt)
 
-`, d.apiURL, d.metrics, natsURL, database, d.sim.URL(), d.sim.AdminURL(), d.dir, kept)
+`, d.apiURL+"/", d.apiURL, d.metrics, natsURL, database, d.sim.URL(), d.sim.AdminURL(), d.dir, kept)
 }

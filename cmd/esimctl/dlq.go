@@ -12,11 +12,12 @@ import (
 func newDLQCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
-		Short: "List, show, replay and discard dead letters",
-		Long: `List, show, replay and discard dead letters: requests that stopped, each with the reason and
+		Short: "List, show, replay, edit and discard dead letters",
+		Long: `List, show, replay, edit and discard dead letters: requests that stopped, each with the reason and
 with whether money was spent, and bytes that could not be understood.`,
 	}
-	cmd.AddCommand(newDLQListCommand(c), newDLQShowCommand(c), newDLQReplayCommand(c), newDLQDiscardCommand(c))
+	cmd.AddCommand(newDLQListCommand(c), newDLQShowCommand(c), newDLQReplayCommand(c), newDLQResubmitCommand(c),
+		newDLQEditCommand(c), newDLQDiscardCommand(c))
 	return cmd
 }
 

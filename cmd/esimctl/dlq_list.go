@@ -17,12 +17,14 @@ func newDLQListCommand(c *cli) *cobra.Command {
 	var flags letterFlags
 	var status string
 	var limit int
+	var group bool
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List dead letters, the oldest first",
-		Long:    "List dead letters, the oldest first; open ones unless --status says otherwise.",
-		Example: `  esimctl dlq list --class insufficient_credit`,
-		Args:    none,
+		Use:   "list",
+		Short: "List dead letters, the oldest first",
+		Long:  "List dead letters, the oldest first; open ones unless --status says otherwise.",
+		Example: `  esimctl dlq list --group
+  esimctl dlq list --class insufficient_credit`,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := flags.filter()
 			if err != nil {
@@ -38,13 +40,21 @@ func newDLQListCommand(c *cli) *cobra.Command {
 			if f.Older > 0 {
 				older = f.Older.String()
 			}
-			return c.dlqList(cmd.Context(), query(
-				"kind", string(f.Kind), "code", f.Code, "class", f.Class, "package", f.Package, "iccid", f.ICCID,
-				"older", older, "status", status, "limit", strconv.Itoa(limit)), status != "open", !cmd.Flags().Changed("limit"))
+			q := query("kind", string(f.Kind), "code", f.Code, "class", f.Class, "package", f.Package, "iccid", f.ICCID, "older", older)
+			if group {
+				if cmd.Flags().Changed("status") || cmd.Flags().Changed("limit") {
+					return usagef("--group counts all open ones: it goes with neither --status nor --limit")
+				}
+				return c.dlqGroups(cmd.Context(), q)
+			}
+			q.Set("status", status)
+			q.Set("limit", strconv.Itoa(limit))
+			return c.dlqList(cmd.Context(), q, status != "open", !cmd.Flags().Changed("limit"))
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&status, "status", "open", "open, replayed, adopted, confirmed_absent, discarded or any")
+	cmd.Flags().BoolVar(&group, "group", false, "count the open ones by code and class, with the first and the last seen")
 	cmd.Flags().IntVar(&limit, "limit", defaultRows, "how many at the most")
 	complete(cmd, "status", statuses())
 	return cmd
@@ -89,6 +99,29 @@ func (c *cli) dlqList(ctx context.Context, q url.Values, withStatus, hint bool) 
 		c.say("%s.", counts(codes))
 	}
 	return nil
+}
+
+// dlqGroups counts what q chooses by code and class.
+func (c *cli) dlqGroups(ctx context.Context, q url.Values) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	all, err := get[[]deadletter.Group](ctx, cl, "dead-letter-groups", q)
+	if err != nil {
+		return err
+	}
+	t := table{head: []string{"CODE", "CLASS", "LETTERS", "FIRST SEEN", "LAST SEEN"}}
+	for _, g := range all {
+		t.add(g.Code, g.Class, strconv.Itoa(g.Letters), instant(g.FirstSeen), instant(g.LastSeen))
+	}
+	if len(all) == 0 {
+		c.say("No dead letter matches.")
+		if !c.json {
+			return nil
+		}
+	}
+	return c.print(all, t.write)
 }
 
 // counts says how many there are of each code, most first.

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/deadletter"
@@ -39,12 +39,18 @@ bought is polled, and what may have been bought is looked up first: replaying ca
 twice. A request that was never accepted is published again, as a new one.
 
 The letters are named, or chosen by filters; choosing all of them is refused. --dry-run prints
-the exact set. Otherwise the set is confirmed at the terminal, by its number above 100, unless
---yes. A letter with code outcome_unknown is replayed only by itself, named by its id; see also
-"saga adopt" and "saga confirm-absent". Interrupting it leaves the rest as it was.
+the exact set, what it costs and what is refused. Otherwise the set is confirmed at the
+terminal, by its number above 100, unless --yes. Then it is frozen as a replay, which a worker
+works on, slowly at first: its id is printed, and "replay show" and "replay abort" take it.
+Interrupting esimctl does not stop it.
+
+What lacked credit is released as far as PressOne's balance covers it, and no further when
+PressOne says again that it does not. Of a package that was out of stock one order goes first,
+and the others when it has completed. A letter with code outcome_unknown is replayed only by
+itself, named by its id; see also "saga adopt" and "saga confirm-absent".
 
 Exit codes: 0 all of them, 3 none matched, 4 all were refused, 5 some were. With --wait it is
-also 5 if some did not end completed, and 1 if none did.`,
+4 if none was replayed, 5 if some were not or did not end completed, and 1 if none did.`,
 		Example: `  esimctl dlq replay --code 11 --dry-run
   esimctl dlq replay --code 11 --reason "account credited" --rate 5 --wait`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,10 +62,10 @@ also 5 if some did not end completed, and 1 if none did.`,
 	o.letters.add(cmd)
 	f.StringSliceVar(&o.ids, "id", nil, "ids of dead letters, as arguments are")
 	f.StringVar(&o.reason, "reason", "", "why; recorded (required unless --dry-run)")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be replayed and where it would go, and do nothing")
-	f.Float64Var(&o.rate, "rate", 0, "how many a second (default: as fast as possible)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be replayed, where it would go and what it costs, and do nothing")
+	f.Float64Var(&o.rate, "rate", 0, "how many a second, at the most (default 50)")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.BoolVar(&o.wait, "wait", false, "wait until the replayed sagas have ended and print how")
+	f.BoolVar(&o.wait, "wait", false, "follow it until the replayed sagas have ended, and print how")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait for that")
 	return cmd
 }
@@ -73,35 +79,42 @@ func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error 
 	if err != nil {
 		return err
 	}
-	preview, err := post[[]deadletter.Result](ctx, cl, "dead-letters/replay",
-		ops.ReplayRequest{Filter: filter, By: by, DryRun: true})
+	preview, err := post[deadletter.Preview](ctx, cl, "replays/preview", ops.ReplayPreview{Filter: filter})
+	switch {
+	case err != nil:
+		return err
+	case preview.Letters == 0:
+		return exitf(exitNotFound, "no open dead letter matches")
+	case preview.Willing == 0:
+		return c.replayRefused(preview)
+	case o.dryRun:
+		return c.printPreview(preview)
+	}
+	if err := c.confirm(ctx, o.yes, preview.Willing, preview.Refused); err != nil {
+		return err
+	}
+	n := deadletter.NewReplay{Filter: filter, By: by, Rate: o.rate}
+	if !o.yes {
+		n.Expect = preview.Willing
+	}
+	job, err := post[deadletter.Replay](ctx, cl, "replays", n)
 	if err != nil {
 		return err
 	}
-	if len(preview) == 0 {
-		return exitf(exitNotFound, "no open dead letter matches")
+	if o.wait {
+		return c.followReplay(ctx, cl, job, o.timeout)
 	}
-	var willing []uuid.UUID
-	for _, r := range preview {
-		if r.Why == "" {
-			willing = append(willing, r.ID)
-		}
-	}
-	if len(preview) == mostRows {
-		c.say("These are the oldest %d; there may be more.", mostRows)
-	}
-	switch {
-	case len(willing) == 0:
-		return c.replayRefused(preview)
-	case o.dryRun:
-		c.say("%s would be replayed.", letters(len(willing)))
-		return c.printReplay(replays(preview))
-	}
-	if err := c.confirm(ctx, o.yes, len(willing), len(preview)-len(willing)); err != nil {
+	c.say("%s, at up to %g a second: esimctl replay show %s", letters(job.Letters-job.Refused), job.Rate, job.ID)
+	if err := c.print(job, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, job.ID)
+		return err
+	}); err != nil {
 		return err
 	}
-	all, err := c.replay(ctx, cl, preview, by, o.rate)
-	return c.replayed(ctx, cl, o, all, err)
+	if job.Refused > 0 {
+		return exitf(exitPartly, "%d are refused", job.Refused)
+	}
+	return nil
 }
 
 // replayRequest checks the flags.
@@ -128,14 +141,14 @@ func (c *cli) replayRequest(o replayOptions, rated bool) (f deadletter.Filter, b
 	return f, by, err
 }
 
-func (c *cli) replayRefused(preview []deadletter.Result) error {
-	if err := c.printReplay(replays(preview)); err != nil {
+func (c *cli) replayRefused(p deadletter.Preview) error {
+	if err := c.printPreview(p); err != nil {
 		return err
 	}
-	if len(preview) == 1 {
-		return exitf(exitRefused, "refused: %s", preview[0].Why)
+	if p.Letters == 1 {
+		return exitf(exitRefused, "refused: %s", p.Set[0].Why)
 	}
-	return exitf(exitRefused, "all %d are refused", len(preview))
+	return exitf(exitRefused, "all %d are refused", p.Letters)
 }
 
 // typeAbove is how many letters may be replayed with a mere yes.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,7 @@ func TestOperators(t *testing.T) {
 		{"replays when there is credit again", testReplay},
 		{"is refused in part", testReplayPartly},
 		{"deals with bytes that are no request", testMalformed},
+		{"corrects what could not be understood", testEdit},
 		{"discards", testDiscard},
 		{"finds nothing", testNotFound},
 		{"is not let in", testUnauthorized},
@@ -147,16 +150,28 @@ func testReplay(t *testing.T, s *stack) {
 	require.Contains(t, s.exits(exitUsage, "dlq", "replay", "--code", "11", "--reason", "credited").err, "--yes")
 	dry := s.exits(exitOK, "dlq", "replay", "--code", "11", "--dry-run")
 	require.Contains(t, dry.err, "3 dead letters would be replayed")
+	require.Contains(t, dry.err, "cost: 28.50 USD")
+	require.Contains(t, dry.err, "packages: "+aPackage+" 3")
 	require.Equal(t, 3, strings.Count(dry.out, "→ pending"))
+	groups := okJSON[[]deadletter.Group](s, "dlq", "list", "--group", "--code", "11")
+	require.Equal(t, []any{"11", "insufficient_credit", 3}, []any{groups[0].Code, groups[0].Class, groups[0].Letters})
+	require.Contains(t, s.ok("dlq", "list", "--group"), "insufficient_credit")
 	s.awaitState("broke-1", saga.DeadLettered)
 
 	r := s.exits(exitOK, "dlq", "replay", "--code", "11", "--reason", "account credited", "--yes", "--wait", "--rate", "50", "--json")
-	results := fromJSON[[]replayedLetter](t, r.out)
-	require.Len(t, results, 3)
-	for _, one := range results {
-		require.True(t, one.Done)
-		require.Equal(t, saga.Completed, one.State)
+	report := fromJSON[deadletter.ReplayReport](t, r.out)
+	require.Len(t, report.Set, 3)
+	require.Equal(t, deadletter.Done, report.State)
+	for _, one := range report.Set {
+		require.Equal(t, deadletter.Released, one.State)
+		require.Equal(t, saga.Completed, one.Saga)
 	}
+	require.Contains(t, s.ok("replay", "list"), report.ID.String())
+	shown = s.ok("replay", "show", report.ID.String())
+	require.Contains(t, shown, "account credited")
+	require.Contains(t, shown, "3 done, 0 refused, 0 failed, 0 skipped, 0 waiting")
+	require.Equal(t, report, okJSON[deadletter.ReplayReport](s, "replay", "show", report.ID.String()))
+	require.Contains(t, s.exits(exitRefused, "replay", "abort", report.ID.String(), "--reason", "x").err, "done already")
 	require.Contains(t, s.ok("saga", "show", "broke-1"), "by maria: account credited")
 	require.Contains(t, s.ok("dlq", "list", "--status", "replayed"), "broke-1")
 	require.Contains(t, s.exits(exitNotFound, "dlq", "replay", "--code", "11", "--reason", "x", "--yes").err, "no open dead letter")
@@ -170,11 +185,12 @@ func testReplayPartly(t *testing.T, s *stack) {
 		ids[l.RequestID] = l.ID.String()
 	}
 	require.Len(t, ids, 2)
-	require.Contains(t, s.ok("dlq", "replay", ids["partly-1"], "--reason", "x", "--yes"), "→ pending")
+	job := strings.TrimSpace(s.ok("dlq", "replay", ids["partly-1"], "--reason", "x", "--yes"))
 	s.awaitState("partly-1", saga.Completed)
+	require.Contains(t, s.ok("replay", "show", job), "→ pending")
 
 	both := []string{"dlq", "replay", "--id", ids["partly-1"], ids["partly-2"], "--reason", "x", "--yes"}
-	r := s.exits(exitPartly, both...)
+	r := s.exits(exitPartly, append(both, "--wait")...)
 	require.Contains(t, r.out, "refused: it was replayed")
 	require.Contains(t, r.err, "1 replayed, 1 refused")
 	s.awaitState("partly-2", saga.Completed)
@@ -183,9 +199,12 @@ func testReplayPartly(t *testing.T, s *stack) {
 
 	broke(s, "partly-3")
 	s.sim.SetBalance(0)
-	again := s.exits(exitFailed, "dlq", "replay", "--code", "11", "--reason", "x", "--yes", "--wait")
-	require.Contains(t, again.out, "dead_lettered again, with code 11")
+	again := s.exits(exitRefused, "dlq", "replay", "--code", "11", "--reason", "x", "--yes", "--wait")
+	require.Contains(t, again.out, "skipped: stopped: the balance is too low")
 	s.sim.SetBalance(1_000_000)
+	s.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, Action: pressonesim.Status, Status: 422, Code: 11, Times: 1})
+	again = s.exits(exitFailed, "dlq", "replay", "--code", "11", "--reason", "x", "--yes", "--wait")
+	require.Contains(t, again.out, "dead_lettered again, with code 11")
 	require.Contains(t, s.exits(exitRefused, "saga", "discard", "partly-3", "--reason", "enough").err, "more than once")
 	s.ok("saga", "discard", "partly-3", "--reason", "enough", "--letter", s.letter("--code", "11"))
 }
@@ -203,8 +222,38 @@ func testMalformed(t *testing.T, s *stack) {
 	require.Contains(t, r.out, "→ esim.request.order, as a new request")
 	next := s.letter("--code", saga.CodeMalformed)
 	require.NotEqual(t, letter, next)
-	require.Contains(t, s.ok("dlq", "discard", next, "--reason", "rubbish"), "discarded")
-	require.Contains(t, s.exits(exitRefused, "dlq", "discard", next, "--reason", "rubbish").err, "it was discarded")
+	require.Contains(t, s.exits(exitRefused, "dlq", "resubmit", next, "--reason", "x", "--yes").err, "cannot be understood")
+	s.ok("dlq", "resubmit", next, "--reason", "x", "--yes", "--force")
+	last := s.letter("--code", saga.CodeMalformed)
+	require.Contains(t, s.ok("dlq", "discard", last, "--reason", "rubbish"), "discarded")
+	require.Contains(t, s.exits(exitRefused, "dlq", "discard", last, "--reason", "rubbish").err, "it was discarded")
+}
+
+// testEdit: a request that could not be understood is corrected, and ends completed.
+func testEdit(t *testing.T, s *stack) {
+	t.Helper()
+	s.publish(message.Order, []byte(`{"request_id":"edit-1","package_id":"`+aPackage+`","quantity":"two"}`))
+	letter := s.letter("--code", saga.CodeMalformed)
+	env := s.with("EDITOR", "sed -i s/xyz/abc/")
+	require.Contains(t, runIn(t, env, "dlq", "edit", letter, "--reason", "x", "--yes").err, "nothing was changed")
+	require.Contains(t, runIn(t, s.env, "dlq", "edit", letter, "--reason", "x", "--yes").err, "EDITOR")
+	env["EDITOR"] = `sed -i s/"two"/2/`
+	r := runIn(t, env, "dlq", "edit", letter, "--reason", "quantity was a word", "--yes")
+	require.Equal(t, exitOK, r.code, r.err)
+	require.Equal(t, 2, s.awaitState("edit-1", saga.Completed).Quantity)
+	require.Contains(t, s.ok("dlq", "show", letter), "replayed")
+
+	s.publish(message.Order, []byte(`{"request_id":"edit-2"}`))
+	letter = s.letter("--code", saga.CodeMalformed)
+	file := filepath.Join(t.TempDir(), "corrected.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"request_id":"edit-2","package_id":"`+aPackage+`"}`), 0o600))
+	s.ok("dlq", "resubmit", letter, "--file", file, "--reason", "it had no package", "--yes")
+	s.awaitState("edit-2", saga.Completed)
+	s.exits(exitRefused, "dlq", "resubmit", letter, "--file", file, "--reason", "again", "--yes")
+
+	broke(s, "edit-3")
+	require.Contains(t, s.exits(exitRefused, "dlq", "resubmit", s.letter("--code", "11"), "--reason", "x", "--yes").err, "cannot be changed")
+	s.ok("saga", "discard", "edit-3", "--reason", "x")
 }
 
 func testDiscard(t *testing.T, s *stack) {
@@ -234,6 +283,9 @@ func testNotFound(t *testing.T, s *stack) {
 		{"saga", "discard", id, "--reason", "x"},
 		{"dlq", "show", id},
 		{"dlq", "discard", id, "--reason", "x"},
+		{"dlq", "resubmit", id, "--reason", "x", "--yes"},
+		{"replay", "show", id},
+		{"replay", "abort", id, "--reason", "x"},
 		{"dlq", "replay", id, "--reason", "x", "--yes"},
 		{"dlq", "replay", "--iccid", "8934000000000008728", "--reason", "x", "--yes"},
 		{"dlq", "replay", "--older", "1000h", "--dry-run"},

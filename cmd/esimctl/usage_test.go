@@ -24,6 +24,7 @@ func TestUsageErrors(t *testing.T) {
 		"dlq list --status gone", "dlq list --older -1h", "dlq list --limit 10001", "dlq show not-an-id",
 		"dlq replay --reason x", "dlq replay --dry-run", "dlq replay not-an-id --reason x", "dlq replay --code 11 --rate 0 --reason x",
 		"dlq replay --code 11 --wait --timeout 0s --reason x", "dlq discard x --reason x", "completion",
+		"dlq list --group --limit 3", "dlq resubmit x --reason x", "dlq edit x", "replay", "replay show", "replay show x", "replay abort x --reason x",
 		"sim --chaos-rate 2", "sim --latency -1s", "sim --client-id=", "sim --balance NaN",
 		"saga list --url not-a-url",
 	} {

@@ -133,7 +133,7 @@ var journeys = []journey{
 		act: func(b *bench, w *app.Worker) {
 			b.result("journey", 1)
 			b.sim.SetBalance(1_000_00)
-			b.post(w, "dead-letters/replay", `{"code":"11","actor":"ann","reason":"credit added"}`, http.StatusOK)
+			b.post(w, "replays", `{"code":"11","actor":"ann","reason":"credit added"}`, http.StatusOK)
 		},
 		ends: 2,
 	},

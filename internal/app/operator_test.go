@@ -65,8 +65,9 @@ func TestOperatorsAreRefused(t *testing.T) {
 	require.Equal(t, "yes", e.Data["purchased"])
 	require.Equal(t, false, e.Data["replayable"])
 
-	got := b.post(w, "dead-letters/replay", `{"class":"recycled","actor":"ann","reason":"x"}`, http.StatusOK)
+	got := b.post(w, "dead-letters/replay", `{"class":"recycled","dry_run":true}`, http.StatusOK)
 	require.Contains(t, first(got)["why"], "recycled")
+	b.post(w, "replays", `{"class":"recycled","actor":"ann","reason":"x"}`, http.StatusConflict)
 	b.post(w, "dead-letters/replay", `{"actor":"ann","reason":"x"}`, http.StatusBadRequest)
 	b.post(w, "sagas/recycled/discard", `{"actor":"ann"}`, http.StatusBadRequest)
 	b.post(w, "sagas/recycled/confirm-absent", `{"actor":"ann","reason":"x"}`, http.StatusConflict)

@@ -16,6 +16,7 @@ import (
 
 	"esimflow/internal/config"
 	"esimflow/internal/deadletter"
+	"esimflow/internal/monitor"
 	"esimflow/internal/ops"
 	"esimflow/internal/outbox"
 	"esimflow/internal/saga"
@@ -28,6 +29,7 @@ type Publisher struct {
 	reg       *prometheus.Registry
 	telemetry *ops.Server
 	problem   atomic.Pointer[error]
+	watching  watching
 }
 
 // NewPublisher takes the telemetry address; nothing else happens until Run.
@@ -36,7 +38,7 @@ func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger) (*Pu
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, log: log, reg: newRegistry(), telemetry: telemetry}, nil
+	return &Publisher{cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry}, nil
 }
 
 // TelemetryAddr is where /metrics is served.
@@ -66,9 +68,13 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
 	if ctx.Err() == nil {
+		store := saga.NewStore(db, saga.NewMetrics(p.reg))
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, saga.NewStore(db, saga.NewMetrics(p.reg))), Log: p.log, Reg: p.reg,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg,
 		})
+		p.reg.MustRegister(monitor.Pools{"main": db})
+		collector := monitor.NewCollector(p.reg, p.log, p.watching.every, shared(db, store, policyOf(p.cfg), p.cfg)...)
+		wg.Go(func() { collector.Run(ctx) })
 		p.log.InfoContext(ctx, "publisher started", "name", name)
 		err = relay.Run(ctx)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // newRegistry returns a registry with what every process shows.
-func newRegistry() *prometheus.Registry {
+func newRegistry(p Program) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	version, revision := "devel", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -21,7 +21,7 @@ func newRegistry() *prometheus.Registry {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esimflow_build_info", Help: "Always 1; the labels say what was built.",
-		ConstLabels: prometheus.Labels{"version": version, "revision": revision},
+		ConstLabels: prometheus.Labels{"program": string(p), "version": version, "revision": revision},
 	})
 	build.Set(1)
 	reg.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

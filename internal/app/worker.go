@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ import (
 	"esimflow/internal/deadletter"
 	"esimflow/internal/intake"
 	"esimflow/internal/message"
+	"esimflow/internal/monitor"
 	"esimflow/internal/ops"
+	"esimflow/internal/outbox"
 	"esimflow/internal/retention"
 	"esimflow/internal/saga"
 )
@@ -32,6 +35,7 @@ type Worker struct {
 	api       *ops.Server
 	telemetry *ops.Server
 	ready     atomic.Pointer[func() error]
+	watching  watching
 }
 
 // NewWorker takes the addresses; nothing else happens until Run.
@@ -45,7 +49,7 @@ func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worke
 		api.Close()
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, log: log, reg: newRegistry(), api: api, telemetry: telemetry}
+	w := &Worker{cfg: cfg, log: log, reg: newRegistry(WorkerProgram), api: api, telemetry: telemetry}
 	w.notReady(nil)
 	return w, nil
 }
@@ -142,6 +146,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	if err := provider.followHints(ctx, nc, runner.Wake); err != nil {
 		return err
 	}
+	runner.Show(w.reg)
 	intakeMetrics := intake.NewMetrics(w.reg, sagas)
 	var consumers []*intake.Consumer
 	for _, kind := range message.Kinds() {
@@ -151,9 +156,10 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		}))
 	}
 	desk := deadletter.NewDesk(deadletter.Config{
-		DB: db, Store: store, Policy: policy, Provider: provider.client, Wake: runner.Wake,
-		Published: hint(message.OutboxHint), Log: w.log,
+		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Wake: runner.Wake,
+		Published: hint(message.OutboxHint), Metrics: deadletter.NewMetrics(w.reg), Log: w.log,
 	})
+	replayer := deadletter.NewReplayer(deadletter.ReplayerConfig{Desk: desk, Holder: name})
 	auditor := audit.New(audit.Config{
 		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Holder: name,
 		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
@@ -162,6 +168,16 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	sweeper := retention.New(retention.Config{
 		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retention.NewMetrics(w.reg), Log: w.log,
 	})
+	w.reg.MustRegister(monitor.Pools{"main": db, "lease": vital})
+	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
+		monitor.Intake(js),
+		monitor.Balance(monitor.BalanceConfig{
+			Provider: provider.client, Gate: provider.gate, Lease: outbox.Leadership{DB: db, Holder: name + w.watching.holder},
+			First: cmp.Or(w.watching.first, firstBalance), Every: w.watching.balance,
+		}))...)
+	var watchers sync.WaitGroup
+	watchers.Go(func() { collector.Run(ctx) })
+	defer watchers.Wait()
 	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
 		return nil
 	}
@@ -178,13 +194,17 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	var intakes, runners, apis, jobs sync.WaitGroup
 	var runErr, apiErr error
 	apis.Go(func() {
-		apiErr = w.api.Serve(serving, ops.API(ops.APIConfig{
-			Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
+		apiErr = w.api.Serve(serving, ops.Handler(ops.ConsoleConfig{
+			APIConfig: ops.APIConfig{
+				Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
+			},
+			DB: db, Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })
 	jobs.Go(func() { auditor.Run(ctx) })
 	jobs.Go(func() { sweeper.Run(ctx) })
+	jobs.Go(func() { replayer.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
 		intakes.Go(func() { c.Run(ctx) })

@@ -23,7 +23,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	m := &Metrics{
 		findings: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "esimflow_audit_findings", Help: "Open findings of the audit.",
+			Name: "esimflow_audit_findings", Help: "Open findings of the audit. Read from Postgres by every worker: use max by (finding), not sum.",
 		}, []string{"finding"}),
 		seen: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "esimflow_audit_found_total", Help: "Findings of the audit when they were seen first, those included that were adopted at once.",
@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "esimflow_audit_orders_total", Help: "Orders of PressOne's list that this worker has audited.",
 		}),
 		last: f.NewGauge(prometheus.GaugeOpts{
-			Name: "esimflow_audit_last_complete_timestamp_seconds", Help: "When the last complete audit ended; 0: never.",
+			Name: "esimflow_audit_last_complete_timestamp_seconds", Help: "When the last complete audit ended; 0: never. Read from Postgres by every worker: use max by (), not sum.",
 		}),
 	}
 	for _, k := range Kinds() {

@@ -19,6 +19,14 @@ import (
 // Provider is what operators' actions need of PressOne.
 type Provider interface {
 	Order(ctx context.Context, id int64) (pressone.Order, error)
+	Packages(ctx context.Context, f pressone.PackageFilter) ([]pressone.Region, error)
+	Balance(ctx context.Context) (pressone.Balance, error)
+}
+
+// Gate says whether PressOne may be asked.
+type Gate interface {
+	ClosedFor(lane pressone.Lane) time.Duration
+	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, _ error)
 }
 
 // Config is what a Desk works with.
@@ -27,13 +35,15 @@ type Config struct {
 	Store     *saga.Store
 	Policy    saga.Policy
 	Provider  Provider
+	Gate      Gate   // nil: it is open
 	Wake      func() // called when a saga may be due
 	Published func() // called when the outbox has got something to publish
+	Metrics   *Metrics
 	Log       *slog.Logger
 }
 
 // NewDesk returns a desk.
-func NewDesk(cfg Config) *Desk { return &Desk{cfg} }
+func NewDesk(cfg Config) *Desk { return &Desk{Config: cfg, started: make(chan struct{}, 1)} }
 
 // By is who acts, and why. Both are recorded.
 type By struct {
@@ -77,50 +87,24 @@ func Refusal(err error) (why string, ok bool) {
 	return "", false
 }
 
-// maxReplay is how many letters one call replays at the most.
-const maxReplay = 10_000
+// ErrTooMany refuses a replay of more than one can hold.
+var ErrTooMany = fmt.Errorf("deadletter: more than %d letters match: narrow the filter", mostLetters)
 
-// ErrTooMany refuses a replay of more than one call can do.
-var ErrTooMany = fmt.Errorf("deadletter: more than %d letters match: narrow the filter", maxReplay)
-
-// Replay replays the open letters that f chooses, one by one, and says what became of
-// each. It stops at the first that fails, rather than being refused. With dry, nothing is
-// changed.
-func (d *Desk) Replay(ctx context.Context, f Filter, by By, dry bool) ([]Result, error) {
-	if f.Empty() {
-		return nil, ErrEmptyFilter
-	}
-	status := "open"
-	if len(f.IDs) > 0 {
-		status = "" // whoever names one is told why it cannot be replayed
-	}
-	letters, err := d.List(ctx, f, status, maxReplay+1)
-	if err == nil && len(letters) > maxReplay {
-		err = ErrTooMany
-	}
+// Replay replays one letter at once, by itself, and says what became of it. Many are
+// replayed by a job: see Start.
+func (d *Desk) Replay(ctx context.Context, id uuid.UUID, by By) (Result, error) {
+	l, err := d.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return Result{}, err
 	}
-	single := len(f.IDs) == 1
-	results := make([]Result, 0, len(letters))
-	for _, l := range letters {
-		r := Result{
-			ID: l.ID, SagaID: l.SagaID, Kind: l.Kind, RequestID: l.RequestID, PackageID: l.PackageID, Code: l.Code,
-			Why: refusal(l, single),
-		}
-		switch {
-		case r.Why != "":
-		case dry:
-			r.To = destination(l)
-		default:
-			d.replay(ctx, l, by, &r)
-		}
-		results = append(results, r)
-		if r.Failed {
-			break
-		}
+	r := Result{
+		ID: l.ID, SagaID: l.SagaID, Kind: l.Kind, RequestID: l.RequestID, PackageID: l.PackageID, Code: l.Code,
+		Why: refusal(l, true),
 	}
-	return results, nil
+	if r.Why == "" {
+		d.replay(ctx, l, by, &r)
+	}
+	return r, nil
 }
 
 // refusal says why a letter cannot be replayed, or nothing.
@@ -155,19 +139,22 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 	var to saga.State
 	var err error
 	if l.SagaID == nil {
-		to, err = saga.State(message.RequestSubject(l.Kind)), d.republish(ctx, l.ID, by)
+		to, err = saga.State(message.RequestSubject(l.Kind)), d.Resubmit(ctx, l.ID, nil, by)
 	} else {
 		to, err = d.act(ctx, *l.SagaID, l.ID, saga.Event{Name: saga.Replayed, Actor: by.Actor, Reason: by.Reason})
 	}
 	if err == nil {
 		r.Done, r.To = true, string(to)
+		d.Metrics.count(Released, 1)
 		return
 	}
 	why, refused := Refusal(err)
+	fate := Refused
 	if !refused {
-		why = err.Error()
+		why, fate = err.Error(), Failed
 		d.Log.ErrorContext(ctx, "replay", "dead_letter_id", l.ID, "err", err)
 	}
+	d.Metrics.count(fate, 1)
 	r.Why, r.Failed = why, !refused
 }
 
@@ -211,6 +198,13 @@ const nowSQL = `SELECT now()`
 // letter. A saga that has gone on and stopped again is another matter, and what was
 // checked about the first stop says nothing about the second.
 func (d *Desk) act(ctx context.Context, id, letter uuid.UUID, e saga.Event) (saga.State, error) {
+	return d.actWith(ctx, id, letter, e, d.Store.Apply)
+}
+
+// actWith is act with a way to commit what was decided.
+func (d *Desk) actWith(
+	ctx context.Context, id, letter uuid.UUID, e saga.Event, apply func(context.Context, saga.Decision) error,
+) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
 		return "", err
@@ -226,7 +220,7 @@ func (d *Desk) act(ctx context.Context, id, letter uuid.UUID, e saga.Event) (sag
 	if err != nil {
 		return "", err
 	}
-	if err := d.Store.Apply(ctx, decision); err != nil {
+	if err := apply(ctx, decision); err != nil {
 		return "", err
 	}
 	d.Log.InfoContext(ctx, "operator acted", "saga_id", id, "event", e.Name, "to", decision.After.State,

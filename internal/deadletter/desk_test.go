@@ -20,13 +20,20 @@ import (
 	"esimflow/internal/saga"
 )
 
-// shop shows one order, whatever it is asked for.
+// shop shows one order, whatever it is asked for, and sells one package.
 type shop struct {
-	order pressone.Order
-	err   error
+	order   pressone.Order
+	err     error
+	balance pressone.Balance
 }
 
 func (s *shop) Order(context.Context, int64) (pressone.Order, error) { return s.order, s.err }
+
+func (s *shop) Packages(context.Context, pressone.PackageFilter) ([]pressone.Region, error) {
+	return []pressone.Region{{Operators: []pressone.Operator{{Packages: []pressone.Package{{ID: "p", Price: "9.5"}}}}}}, nil
+}
+
+func (s *shop) Balance(context.Context) (pressone.Balance, error) { return s.balance, nil }
 
 var policy = saga.Policy{
 	SubmitTimeout: time.Minute, ListLag: time.Second, SettleDelay: time.Second, AbsenceLooks: 2, RetryInitial: time.Second,
@@ -45,9 +52,9 @@ func setup(t *testing.T) *bench {
 	db, err := pgxpool.New(t.Context(), devstack.Postgres(t))
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
-	b := &bench{t: t, shop: &shop{}}
+	b := &bench{t: t, shop: &shop{balance: pressone.Balance{Known: true, Amount: "1000", Currency: "USD"}}}
 	b.Desk = NewDesk(Config{
-		DB: db, Store: saga.NewStore(db, saga.NewMetrics(prometheus.NewRegistry())), Policy: policy, Provider: b.shop,
+		DB: db, Store: saga.NewStore(db, saga.NewMetrics(prometheus.NewRegistry())), Policy: policy, Provider: b.shop, Metrics: NewMetrics(prometheus.NewRegistry()),
 		Wake: func() {}, Published: func() {}, Log: slog.New(slog.DiscardHandler),
 	})
 	return b
@@ -106,32 +113,37 @@ func TestDesk(t *testing.T) {
 	t.Run("replays what a filter chooses, by what is known about the money", func(t *testing.T) {
 		b := setup(t)
 		poor, recycled, unknown := b.saga("poor", poorStop...), b.saga("recycled", recycledStop...), b.saga("unknown", unknownStop...)
-		dry, err := b.Replay(t.Context(), Filter{Kind: message.Order}, By{}, true)
+		dry, err := b.Preview(t.Context(), Filter{Kind: message.Order})
 		require.NoError(t, err)
-		require.Len(t, dry, 3)
+		require.Len(t, dry.Set, 3)
+		require.Equal(t, []int{3, 1, 2}, []int{dry.Letters, dry.Willing, dry.Refused})
+		require.Equal(t, []Money{{Amount: "9.50", Currency: "USD"}}, dry.Cost)
 		require.Equal(t, saga.DeadLettered, b.happen(poor.ID).State, "nothing is changed")
 
-		results, err := b.Replay(t.Context(), Filter{Kind: message.Order}, ann, false)
-		require.NoError(t, err)
-		done := map[string]bool{}
-		for i, r := range results {
-			done[r.RequestID] = r.Done
-			require.Equal(t, dry[i].Why, r.Why)
+		job := b.start(NewReplay{Filter: Filter{Kind: message.Order}, By: ann})
+		b.finish(job)
+		report := b.report(job)
+		for i, l := range report.Set {
+			require.Equal(t, dry.Set[i].Why, l.Why)
+			require.Equal(t, l.RequestID == "poor", l.State == Released)
 		}
-		require.Equal(t, map[string]bool{"poor": true, "recycled": false, "unknown": false}, done)
+		require.Equal(t, []int{1, 2}, []int{report.Done, report.Refused})
 		require.Equal(t, saga.Pending, b.happen(poor.ID).State)
 		require.Equal(t, saga.DeadLettered, b.happen(recycled.ID).State)
 
-		results, err = b.Replay(t.Context(), Filter{IDs: []uuid.UUID{unknown.DeadLetter()}}, ann, false)
+		result, err := b.Replay(t.Context(), unknown.DeadLetter(), ann)
 		require.NoError(t, err)
-		require.True(t, results[0].Done, "by itself it is looked up again")
+		require.True(t, result.Done, "by itself it is looked up again")
 		require.Equal(t, saga.Unknown, b.happen(unknown.ID).State)
 		l, err := b.Get(t.Context(), unknown.DeadLetter())
 		require.NoError(t, err)
 		require.Equal(t, []string{"replayed", "ann", "because"}, []string{l.Status, l.Actor, l.Note})
 	})
 	t.Run("refuses to replay everything", func(t *testing.T) {
-		_, err := setup(t).Replay(t.Context(), Filter{}, ann, false)
+		b := setup(t)
+		_, err := b.Start(t.Context(), NewReplay{By: ann})
+		require.ErrorIs(t, err, ErrEmptyFilter)
+		_, err = b.Preview(t.Context(), Filter{})
 		require.ErrorIs(t, err, ErrEmptyFilter)
 	})
 	t.Run("takes a confirmation for the stop that was seen only", func(t *testing.T) {
@@ -143,10 +155,10 @@ func TestDesk(t *testing.T) {
 		b.happen(s.ID, unknownStop...) // submitted again, and not known again
 		_, err = b.ConfirmAbsent(t.Context(), s.ID, first, ann)
 		b.refused(err, "more than once")
-		results, err := b.Replay(t.Context(), Filter{IDs: []uuid.UUID{first}}, ann, false)
+		result, err := b.Replay(t.Context(), first, ann)
 		require.NoError(t, err)
-		require.False(t, results[0].Done)
-		require.Contains(t, results[0].Why, "confirmed_absent")
+		require.False(t, result.Done)
+		require.Contains(t, result.Why, "confirmed_absent")
 	})
 	t.Run("adopts only an order that can be the saga's", func(t *testing.T) {
 		b := setup(t)
@@ -183,9 +195,9 @@ func TestDesk(t *testing.T) {
 			SourceSubject: "esim.request.order", Body: []byte(strings.Repeat("x", message.MaxRequestSize-10)),
 		}, "", "")
 		require.NoError(t, b.DB.SendBatch(t.Context(), &q).Close())
-		results, err := b.Replay(t.Context(), Filter{IDs: []uuid.UUID{uuid.MustParse(id)}}, ann, false)
+		result, err := b.Replay(t.Context(), uuid.MustParse(id), ann)
 		require.NoError(t, err)
-		require.Contains(t, results[0].Why, "too large")
+		require.Contains(t, result.Why, "too large")
 		require.NoError(t, b.Discard(t.Context(), uuid.MustParse(id), ann))
 	})
 }

@@ -80,6 +80,9 @@ LIMIT $9`
 // Desk is where operators work on dead letters.
 type Desk struct {
 	Config
+
+	book    priceBook
+	started chan struct{} // a replay was started here
 }
 
 // List returns up to limit letters, oldest first; status "" is any.

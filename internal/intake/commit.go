@@ -26,6 +26,7 @@ type arrival struct {
 	decision saga.Decision      // if it was understood
 	letter   message.DeadLetter // if not
 	result   string             // accepted, duplicate, conflict, malformed
+	buried   bool               // the letter is new: it was not delivered before
 }
 
 // patience is how long a batch waits for the runner to have room, rather than be stored as
@@ -243,6 +244,7 @@ func bury(ctx context.Context, tx pgx.Tx, arrivals []*arrival) error {
 			continue // it was delivered before
 		}
 		delete(isNew, a.letter.ID)
+		a.buried = true
 		copied := outbox.Message{Message: a.letter.Message(), DeadLetter: uuid.MustParse(a.letter.ID)}
 		if err := outbox.Append(ctx, tx, copied); err != nil {
 			return err

@@ -52,7 +52,9 @@ func (m *Metrics) decided(k message.Kind, a *arrival) {
 		m.sagas.Accepted(a.decision)
 	case resultDuplicate:
 	default:
-		m.sagas.DeadLetter(k, a.letter.Code, a.letter.Class)
+		if a.buried {
+			m.sagas.DeadLetter(k, a.letter.Code, a.letter.Class)
+		}
 	}
 }
 

@@ -70,6 +70,13 @@ func API(cfg APIConfig) http.Handler {
 	handle("GET /api/v1/dead-letters/{id}", a.letter)
 	handle("POST /api/v1/dead-letters/replay", a.replay)
 	handle("POST /api/v1/dead-letters/{id}/discard", a.discard)
+	handle("GET /api/v1/dead-letter-groups", a.groups)
+	handle("POST /api/v1/dead-letters/{id}/resubmit", a.resubmit)
+	handle("POST /api/v1/replays/preview", a.previewReplay)
+	handle("POST /api/v1/replays", a.startReplay)
+	handle("GET /api/v1/replays", a.replays)
+	handle("GET /api/v1/replays/{id}", a.replayOf)
+	handle("POST /api/v1/replays/{id}/abort", a.abortReplay)
 	handle("GET /api/v1/audits", a.audits)
 	handle("POST /api/v1/audits", a.startAudit)
 	handle("GET /api/v1/audits/{id}", a.audit)
@@ -108,14 +115,21 @@ func (a api) admit(r *http.Request) error {
 		}
 		return nil
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) || r.Header.Get("Origin") != "" {
+	if !loopbackHost(r.Host) || r.Header.Get("Origin") != "" {
 		return errNotLoopback
 	}
 	return nil
+}
+
+// loopbackHost reports whether a request names this machine as itself. Another name may be
+// somebody's who has pointed it here.
+func loopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
@@ -130,9 +144,10 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		switch {
 		case errors.Is(err, errUnauthorized), errors.Is(err, errNotLoopback):
 			status, p.Kind = http.StatusUnauthorized, "unauthorized"
-		case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany):
+		case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany), errors.Is(err, deadletter.ErrRate):
 			status, p.Kind = http.StatusBadRequest, "usage"
-		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, audit.ErrNotFound):
+		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoReplay),
+			errors.Is(err, audit.ErrNotFound):
 			status, p.Kind = http.StatusNotFound, "not_found"
 		case paused != nil:
 			status, p = http.StatusConflict, Problem{Kind: "refused", Error: paused.Why}

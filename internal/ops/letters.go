@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,27 +12,37 @@ import (
 	"esimflow/internal/message"
 )
 
-// ReplayRequest is the body of a replay.
+// ReplayRequest is the body of a replay of one letter, at once and by itself; with DryRun,
+// it may choose many. Many are replayed by a job: see NewReplay.
 type ReplayRequest struct {
 	deadletter.Filter
 	deadletter.By
 	DryRun bool `json:"dry_run,omitempty"`
 }
 
-func (a api) letters(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	f := deadletter.Filter{
+// letterFilter reads which letters are wanted.
+func letterFilter(q url.Values) (f deadletter.Filter, err error) {
+	f = deadletter.Filter{
 		Kind: message.Kind(q.Get("kind")), Code: q.Get("code"), Class: q.Get("class"),
 		Package: q.Get("package"), ICCID: q.Get("iccid"),
 	}
+	if older := q.Get("older"); older != "" {
+		if f.Older, err = time.ParseDuration(older); err != nil {
+			return f, usageError("older has to be a duration, like 1h30m")
+		}
+	}
+	return f, nil
+}
+
+func (a api) letters(r *http.Request) (any, error) {
+	q := r.URL.Query()
 	n, err := limit(q.Get("limit"))
 	if err != nil {
 		return nil, err
 	}
-	if older := q.Get("older"); older != "" {
-		if f.Older, err = time.ParseDuration(older); err != nil {
-			return nil, usageError("older has to be a duration, like 1h30m")
-		}
+	f, err := letterFilter(q)
+	if err != nil {
+		return nil, err
 	}
 	status := q.Get("status")
 	switch status {
@@ -56,16 +67,35 @@ func (a api) replay(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if !in.DryRun {
-		if err := checkBy(in.By); err != nil {
-			return nil, err
-		}
+	if in.DryRun {
+		return a.wouldReplay(r, in.Filter)
 	}
-	results, err := a.Desk.Replay(r.Context(), in.Filter, in.By, in.DryRun)
-	if err == nil && len(in.IDs) > 0 && len(results) == 0 {
+	if err := checkBy(in.By); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Empty():
+		return nil, deadletter.ErrEmptyFilter
+	case len(in.IDs) != 1:
+		return nil, usageError("name one dead letter by its id; many are replayed by a job: POST /api/v1/replays")
+	}
+	result, err := a.Desk.Replay(r.Context(), in.IDs[0], in.By)
+	return []deadletter.Result{result}, err
+}
+
+func (a api) wouldReplay(r *http.Request, f deadletter.Filter) (any, error) {
+	p, err := a.Desk.Preview(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]deadletter.Result, 0, len(p.Set))
+	for _, l := range p.Set {
+		results = append(results, l.Result)
+	}
+	if len(f.IDs) > 0 && len(results) == 0 {
 		return nil, deadletter.ErrNotFound
 	}
-	return results, err
+	return results, nil
 }
 
 func (a api) discard(r *http.Request) (any, error) {

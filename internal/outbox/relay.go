@@ -124,7 +124,7 @@ func (r *Relay) vie(ctx context.Context, leading bool) (bool, error) {
 	if leads != leading {
 		r.Log.InfoContext(ctx, "leadership of the outbox", "leads", leads)
 	}
-	return leads, r.metrics.refresh(ctx, r.DB)
+	return leads, nil
 }
 
 // sleep waits for a hint, or d.

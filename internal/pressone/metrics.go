@@ -95,26 +95,10 @@ func (m *Metrics) initialize() {
 	for _, op := range operations {
 		for _, outcome := range []string{outcomeOK, Unknown.String(), NotApplied.String(), Refused.String()} {
 			m.seconds.WithLabelValues(string(op), outcome)
-			m.requests.WithLabelValues(string(op), outcome, "")
 		}
-		for _, status := range []int{500, 502, 503, 504} {
-			m.requests.WithLabelValues(string(op), Unknown.String(), "http_"+strconv.Itoa(status))
-		}
-		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_401")
-		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_403")
-		m.requests.WithLabelValues(string(op), NotApplied.String(), "http_429")
-		m.requests.WithLabelValues(string(op), NotApplied.String(), codeLimited)
+		m.requests.WithLabelValues(string(op), outcomeOK, "")
 	}
-	for _, op := range []Operation{OpSubmitOrder, OpSubmitTopup} {
-		for _, code := range []string{"11", "14", "23", "33", "34", "43", "73", "4001", "4005", "4007", "4008", "4010", "http_402", "http_422"} {
-			m.requests.WithLabelValues(string(op), Refused.String(), code)
-		}
-		for _, code := range []string{codeUnexpected, codeUnavailable, codeInternal} {
-			m.requests.WithLabelValues(string(op), Unknown.String(), code)
-		}
-		m.requests.WithLabelValues(string(op), NotApplied.String(), codeMaintenance)
-		m.requests.WithLabelValues(string(op), NotApplied.String(), codeAddress)
-	}
+	m.expect()
 	for _, lane := range lanes {
 		m.gateOpen.WithLabelValues(string(lane)).Set(1)
 		m.closedUntil.WithLabelValues(string(lane)).Set(0)

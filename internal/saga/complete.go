@@ -14,22 +14,21 @@ WITH done AS (
     UPDATE saga
     SET state = 'completed', version = version + 1, updated_at = now()
     WHERE id = ANY($1) AND state = 'notifying'
-    RETURNING id, kind, version, attempts
+    RETURNING id, kind, version, attempts, requested_at
 ), history AS (
     INSERT INTO saga_history (saga_id, version, event, from_state, to_state, attempt)
     SELECT id, version, 'announced', 'notifying', 'completed', attempts
     FROM done
 )
-SELECT kind, count(*)
-FROM done
-GROUP BY kind`
+SELECT kind, EXTRACT(EPOCH FROM now() - requested_at)::float8
+FROM done`
 
 // Announce completes the sagas whose result JetStream has acknowledged, in the caller's
 // commit. The returned function counts them, once that has been done.
 func (st *Store) Announce(b *pgx.Batch, sagas []uuid.UUID) (count func()) {
 	type done struct {
-		Kind  message.Kind
-		Count int
+		Kind    message.Kind
+		Seconds float64 // since the request
 	}
 	var all []done
 	if len(sagas) > 0 {
@@ -40,7 +39,7 @@ func (st *Store) Announce(b *pgx.Batch, sagas []uuid.UUID) (count func()) {
 	}
 	return func() {
 		for _, d := range all {
-			st.metrics.announced(d.Kind, d.Count)
+			st.metrics.announced(d.Kind, d.Seconds)
 		}
 	}
 }

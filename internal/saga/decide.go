@@ -17,8 +17,9 @@ import (
 type Decision struct {
 	Before     Saga // the owner and version that the write expects
 	After      Saga
-	Earlier    []Entry // where several things happened at once: all but the last
-	Entry      Entry   // of the history; without an event: the saga only changes hands
+	At         time.Time // when it was made, by Postgres's clock; zero if nothing happened
+	Earlier    []Entry   // where several things happened at once: all but the last
+	Entry      Entry     // of the history; without an event: the saga only changes hands
 	Messages   []outbox.Message
 	DeadLetter *message.DeadLetter // a letter to open
 	Resolved   string              // the status that the open letter gets, "" if none is resolved
@@ -64,7 +65,7 @@ func New(r message.Request, src Source, requestedAt time.Time) Saga {
 // cannot happen to s.
 func (p Policy) Decide(s Saga, e Event, now time.Time, roll float64) (Decision, error) {
 	e.Seen, e.Actor, e.Reason = Clean(e.Seen), Clean(e.Actor), Clean(e.Reason)
-	d := Decision{Before: s, After: s, Answer: e.Answer}
+	d := Decision{Before: s, After: s, At: now, Answer: e.Answer}
 	to, err := p.move(&d, e, now, roll)
 	if err != nil {
 		return Decision{}, err

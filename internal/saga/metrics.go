@@ -1,20 +1,25 @@
 package saga
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"esimflow/internal/message"
+	"esimflow/internal/pressone"
 )
 
 // Metrics counts what happens to sagas.
 type Metrics struct {
-	transitions  *prometheus.CounterVec // from, event, to: the edges of the table
-	ends         *prometheus.CounterVec // kind, end
-	conflicts    *prometheus.CounterVec // reason
-	deadLetters  *prometheus.CounterVec // kind, code, class
+	transitions  *prometheus.CounterVec   // from, event, to: the edges of the table
+	ends         *prometheus.CounterVec   // kind, end
+	conflicts    *prometheus.CounterVec   // reason
+	deadLetters  *prometheus.CounterVec   // kind, code, class
+	durations    *prometheus.HistogramVec // kind, end
+	spend        *prometheus.CounterVec   // kind, currency
 	unrecognized prometheus.Gauge
 	commitSize   *prometheus.HistogramVec // what
 	commitTime   *prometheus.HistogramVec // what
@@ -43,6 +48,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		deadLetters: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "esimflow_dead_letters_total", Help: "Dead letters opened, by code and class.",
 		}, []string{"kind", "code", "class"}),
+		durations: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "esimflow_saga_duration_seconds",
+			Help: "From the request's arrival on the stream to the saga's end. A replayed saga ends again, and counts from its request.",
+			Buckets: []float64{
+				.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400,
+			},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"kind", "end"}),
+		spend: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "esimflow_spend_total", Help: "Price of what was bought: what PressOne states with the order, times the quantity. It does not say whether that is the price of one; " +
+				"if it is that of all, this is too much for orders of several.",
+		}, []string{"kind", "currency"}),
 	}
 	m.unrecognized = f.NewGauge(prometheus.GaugeOpts{
 		Name: "esimflow_saga_unrecognized_sagas",
@@ -66,9 +83,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, k := range message.Kinds() {
 		for _, end := range []State{Completed, DeadLettered, Discarded} {
 			m.ends.WithLabelValues(string(k), string(end))
+			m.durations.WithLabelValues(string(k), string(end))
 		}
 		for _, c := range knownLetters {
 			m.deadLetters.WithLabelValues(string(k), c.code, c.class)
+			m.deadLetters.WithLabelValues(string(k), otherCode, c.class)
+		}
+		for _, currency := range pressone.CurrencyLabels() {
+			m.spend.WithLabelValues(string(k), currency)
 		}
 	}
 	m.conflicts.WithLabelValues("version")
@@ -115,7 +137,31 @@ func (m *Metrics) DeadLetter(k message.Kind, code, class string) {
 			return
 		}
 	}
-	m.deadLetters.WithLabelValues(string(k), "other", class).Inc()
+	m.deadLetters.WithLabelValues(string(k), otherCode, class).Inc()
+}
+
+// otherCode stands for all codes that are not known beforehand.
+const otherCode = "other"
+
+// CodeLabels are what CodeLabel returns.
+func CodeLabels() []string {
+	labels := []string{otherCode}
+	for _, c := range knownLetters {
+		if !slices.Contains(labels, c.code) {
+			labels = append(labels, c.code)
+		}
+	}
+	return labels
+}
+
+// CodeLabel is a dead letter's code as metrics name it: labels are a closed set.
+func CodeLabel(code string) string {
+	for _, c := range knownLetters {
+		if c.code == code {
+			return code
+		}
+	}
+	return otherCode
 }
 
 // Accepted counts a saga that intake has accepted.
@@ -124,19 +170,39 @@ func (m *Metrics) Accepted(d Decision) { m.moved(d) }
 func (m *Metrics) moved(d Decision) {
 	for _, e := range d.entries() {
 		m.transitions.WithLabelValues(string(e.From), string(e.Event), string(e.To)).Inc()
+		switch e.Event { //nolint:exhaustive // only what says that it was bought
+		case Submitted, Found, Adopted:
+			m.bought(d.After)
+		}
 	}
 	if d.DeadLetter != nil {
 		m.DeadLetter(d.DeadLetter.Kind, d.DeadLetter.Code, d.DeadLetter.Class)
 	}
 	switch d.After.State { //nolint:exhaustive // only ends are counted
 	case DeadLettered, Discarded:
-		m.ends.WithLabelValues(string(d.After.Kind), string(d.After.State)).Inc()
+		m.ended(d.After.Kind, d.After.State, d.At.Sub(d.After.RequestedAt).Seconds())
 	}
 }
 
-func (m *Metrics) announced(k message.Kind, n int) {
-	m.transitions.WithLabelValues(string(Notifying), string(Announced), string(Completed)).Add(float64(n))
-	m.ends.WithLabelValues(string(k), string(Completed)).Add(float64(n))
+// bought counts what a saga has just been found to have bought.
+func (m *Metrics) bought(s Saga) {
+	if s.Purchase == nil {
+		return
+	}
+	if price, err := strconv.ParseFloat(string(s.Purchase.Order.Price), 64); err == nil && price > 0 {
+		m.spend.WithLabelValues(string(s.Kind), pressone.CurrencyLabel(s.Purchase.Order.Currency)).Add(price * float64(max(1, s.Quantity)))
+	}
+}
+
+// ended counts an end, so many seconds after the request.
+func (m *Metrics) ended(k message.Kind, end State, seconds float64) {
+	m.ends.WithLabelValues(string(k), string(end)).Inc()
+	m.durations.WithLabelValues(string(k), string(end)).Observe(max(0, seconds)) // clocks may differ
+}
+
+func (m *Metrics) announced(k message.Kind, seconds float64) {
+	m.transitions.WithLabelValues(string(Notifying), string(Announced), string(Completed)).Inc()
+	m.ended(k, Completed, seconds)
 }
 
 // committed notes a commit, whether it has succeeded or not.

@@ -43,9 +43,12 @@ type ListFilter struct {
 	Limit     int
 }
 
+const summaryColumns = `
+    id, kind, request_id, state, version, package_id, quantity, COALESCE(iccid, '') AS iccid, reference, attempts,
+    COALESCE(order_id, 0) AS order_id, worker, due_at, deadline_at, ends, requested_at, created_at, updated_at`
+
 const listSQL = `
-SELECT id, kind, request_id, state, version, package_id, quantity, COALESCE(iccid, '') AS iccid, reference, attempts,
-       COALESCE(order_id, 0) AS order_id, worker, due_at, deadline_at, ends, requested_at, created_at, updated_at
+SELECT` + summaryColumns + `
 FROM saga
 WHERE ($1::uuid IS NULL OR id = $1)
   AND ($2 = '' OR kind = $2)
@@ -87,7 +90,7 @@ func (st *Store) Timeline(ctx context.Context, id uuid.UUID) ([]Entry, error) {
 const unrecognizedSQL = `
 SELECT count(*)
 FROM saga
-WHERE state NOT IN ('pending', 'submitting', 'unknown', 'polling', 'notifying', 'completed', 'dead_lettered', 'discarded')`
+WHERE stage NOT IN ('pending', 'submitting', 'unknown', 'polling', 'dead_lettered', 'discarded')`
 
 // Unrecognized counts the sagas in states that this version does not know: a newer one
 // has written them, and they are left alone.

@@ -253,6 +253,11 @@ func (r *Runner) drive(ctx, work context.Context, s Saga) (due time.Time) {
 			return r.release(work, s, s.DueAt)
 		}
 		e, err := r.perform(ctx, work, s)
+		if err == nil && e.Name == Submitted {
+			if s, e, err = r.bought(ctx, work, s, e); err == nil && e.Name == "" {
+				continue
+			}
+		}
 		if err == nil {
 			var next Saga
 			if next, err = r.apply(work, s, e); err == nil {

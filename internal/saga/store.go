@@ -27,7 +27,8 @@ var (
 	ErrNotFound = errors.New("saga: not found")
 )
 
-// Store keeps sagas in Postgres. Nothing but Apply, Accept and Announce changes a state.
+// Store keeps sagas in Postgres. Nothing but Apply, ApplyWith, Accept and Announce changes a
+// state.
 type Store struct {
 	db      *pgxpool.Pool
 	metrics *Metrics
@@ -61,12 +62,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	select {
-	case err := <-st.sharing.add(d):
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return st.sharing.add(d).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
@@ -147,7 +143,7 @@ func (st *Store) Applied(ctx context.Context, d Decision) (bool, error) {
 func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, a.Body)
+	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, pack(a.Body))
 	return translate("keep answer", err)
 }
 

@@ -1,0 +1,115 @@
+package app_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/message"
+	"esimflow/internal/pressonesim"
+	"esimflow/migrations"
+)
+
+// After a run in which most of what can happen has happened, the programs' counters say what
+// Postgres, the streams and PressOne's own books say, to the last one; what is shared shows
+// what is open; and no series was born by it: each was there at zero before.
+func TestMetricsAgreeWithTheRecord(t *testing.T) {
+	b := eventful(t)
+	v := watch(b)
+	before := series(v.scrape())
+	v.troubles()
+	open := b.query("SELECT 'code=' || code, count(*)::float8 FROM dead_letter WHERE status = 'open' GROUP BY 1")
+	completed := b.query("SELECT 'n', count(*)::float8 FROM saga_history WHERE to_state = 'completed'")["n"]
+	require.Eventually(t, func() bool { // the last end is counted after its commit, what is open a little later
+		all := v.scrape()
+		ends := sums(all, "esimflow_saga_ends_total")
+		return ends["end=completed,kind=order"]+ends["end=completed,kind=topup"] == completed &&
+			maps.Equal(open, maxima(all, "esimflow_dead_letters")) && len(maxima(all, "esimflow_sagas")) == 0 &&
+			maps.Equal(map[string]float64{"where=dead_letter": 3}, maxima(all, "esimflow_unknown_outcomes")) &&
+			len(maxima(all, "esimflow_outbox_pending_messages")) == 0 && len(maxima(all, "esimflow_intake_pending_messages")) == 0
+	}, time.Minute, 50*time.Millisecond)
+	all := v.scrape()
+
+	require.Equal(t, b.query(`
+		SELECT format('event=%s,from=%s,to=%s', event, from_state, to_state), count(*)::float8
+		FROM saga_history GROUP BY 1`), sums(all, "esimflow_saga_transitions_total"))
+	ends := b.query(`
+		SELECT format('end=%s,kind=%s', h.to_state, s.kind), count(*)::float8
+		FROM saga_history h JOIN saga s ON s.id = h.saga_id
+		WHERE h.to_state IN ('completed', 'dead_lettered', 'discarded') GROUP BY 1`)
+	require.Equal(t, ends, sums(all, "esimflow_saga_ends_total"))
+	require.Equal(t, ends, sums(all, "esimflow_saga_duration_seconds"))
+	require.Equal(t, b.query(`
+		SELECT format('class=%s,code=%s,kind=%s', class, CASE code WHEN '77' THEN 'other' ELSE code END, kind), count(*)::float8
+		FROM dead_letter GROUP BY 1`), sums(all, "esimflow_dead_letters_total"))
+	require.Equal(t, b.query(`
+		SELECT format('kind=%s,result=accepted', kind), count(*)::float8 FROM saga GROUP BY 1
+		UNION ALL
+		SELECT format('kind=%s,result=%s', kind, code), count(*)::float8 FROM dead_letter WHERE saga_id IS NULL GROUP BY 1
+		UNION ALL
+		SELECT 'kind=order,result=duplicate', 1`), sums(all, "esimflow_intake_messages_total"))
+	require.InDelta(t, float64(b.stored(message.EventsStream)+b.stored(message.DeadLettersStream)),
+		sums(all, "esimflow_outbox_published_total")["result=ok"], 0)
+
+	// PressOne's books.
+	spent := map[string]float64{}
+	for _, o := range b.sim.Ledger().Sold {
+		kind := map[pressonesim.Kind]string{pressonesim.KindSim: "order", pressonesim.KindTopup: "topup"}[o.Kind]
+		spent["currency=USD,kind="+kind] += float64(o.Price) / 100
+	}
+	require.InDeltaMapValues(t, spent, sums(all, "esimflow_spend_total"), 1e-6)
+	submitted := 0.0
+	for key, n := range sums(all, "esimflow_provider_requests_total") {
+		if strings.Contains(key, "operation=submit_order") {
+			submitted += n
+		}
+	}
+	require.InDelta(t, float64(b.sim.Requests(pressonesim.Orders)), submitted, 0, "requests to PressOne")
+
+	// What is open, and what it may cost.
+	require.InDeltaMapValues(t, map[string]float64{"currency=USD": 9.5}, maxima(all, "esimflow_unknown_exposure"), 1e-6)
+	require.Equal(t, map[string]float64{"": 2}, maxima(all, "esimflow_unknown_exposure_unpriced"), "two packages that nobody has bought")
+	require.Equal(t, map[string]float64{"": float64(migrations.Latest())}, maxima(all, "esimflow_schema_version"))
+	require.Empty(t, maxima(all, "esimflow_outbox_pending_messages"))
+	require.Empty(t, maxima(all, "esimflow_intake_pending_messages"))
+	require.InDelta(t, 256, maxima(all, "esimflow_in_flight_limit")[""], 0)
+	require.Eventually(t, func() bool {
+		left := b.sim.Balance()
+		return maxima(v.scrape(), "esimflow_provider_balance")["currency=USD"] == float64(left)/100
+	}, time.Minute, 50*time.Millisecond, "the balance")
+
+	born := slices.DeleteFunc(series(v.scrape()), func(s string) bool { return slices.Contains(before, s) })
+	require.Empty(t, born, "series that were not there at zero")
+	v.namesNobody()
+}
+
+// namesNobody looks for what must be in no metric: secrets, and whatever there are as many
+// of as there are orders.
+func (v *watched) namesNobody() {
+	v.t.Helper()
+	never := []string{v.env["PRESSONE_CLIENT_SECRET"], "LPA:1$", "Bearer", "plain-", "kallur", "sold-out", pressonesim.DefaultICCIDs()[0]}
+	for _, o := range v.sim.Ledger().Sold {
+		never = append(never, o.Sent)
+		for _, sim := range o.Sims {
+			never = append(never, sim.MatchingID, sim.ICCID)
+		}
+	}
+	for _, addr := range []string{v.worker.TelemetryAddr(), v.publisher.TelemetryAddr()} {
+		text := v.fetch("http://" + addr + "/metrics")
+		for _, s := range never {
+			require.NotContains(v.t, text, s)
+		}
+	}
+}
+
+// stored is how many messages a stream has ever stored.
+func (b *bench) stored(stream string) uint64 {
+	b.t.Helper()
+	s, err := b.js.Stream(b.t.Context(), stream)
+	require.NoError(b.t, err)
+	return s.CachedInfo().State.LastSeq
+}

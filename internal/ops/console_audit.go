@@ -1,0 +1,81 @@
+package ops
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"esimflow/internal/audit"
+)
+
+type auditView struct {
+	Status   string
+	Findings []audit.Finding
+	Runs     []audit.Run
+	Running  bool
+	Today    string
+}
+
+// mostFindings is how many findings a page has: they are rare, or something is very wrong.
+const mostFindings = 200
+
+func (c *console) showAudit(w http.ResponseWriter, r *http.Request) error {
+	v := auditView{Status: cmpOr(r.URL.Query().Get("status"), string(audit.Open)), Today: c.Now().UTC().Format(time.DateOnly)}
+	status := v.Status
+	if status == "any" {
+		status = ""
+	}
+	var err error
+	if v.Findings, err = c.Auditor.Findings(r.Context(), audit.Status(status), mostFindings); err != nil {
+		return err
+	}
+	if v.Runs, err = c.Auditor.Runs(r.Context(), 20); err != nil {
+		return err
+	}
+	for _, run := range v.Runs {
+		v.Running = v.Running || run.State == "running"
+	}
+	refresh := 0
+	if v.Running {
+		refresh = 10
+	}
+	return c.show(w, r, http.StatusOK, "audit", view{Title: "Audit", Section: "audit", Refresh: refresh, Data: v})
+}
+
+func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
+	actor := c.actor(w, r)
+	if actor == "" {
+		return usageError("your name is required: it is recorded")
+	}
+	from, err := dayOf("from", r.PostFormValue("from"))
+	if err != nil {
+		return err
+	}
+	to, err := dayOf("to", r.PostFormValue("to"))
+	if err != nil {
+		return err
+	}
+	if _, err := c.Auditor.Request(r.Context(), from, to, actor); err != nil {
+		return err
+	}
+	c.back(w, r, "/audit", "audit")
+	return nil
+}
+
+func (c *console) dismiss(w http.ResponseWriter, r *http.Request) error {
+	by, err := c.by(w, r)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))
+	}
+	if _, err := c.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason); err != nil {
+		return err
+	}
+	c.back(w, r, "/audit", "dismissed")
+	return nil
+}

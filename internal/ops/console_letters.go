@@ -1,0 +1,176 @@
+package ops
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"esimflow/internal/deadletter"
+)
+
+type lettersView struct {
+	Groups  []deadletter.OpenGroup
+	Total   int
+	Filter  deadletter.Filter
+	Status  string
+	Listed  bool // letters are listed rather than groups alone
+	Letters []deadletter.Letter
+	Next    string
+	First   string
+	Replay  string // the address of a preview of all that is listed; empty: that cannot be replayed so
+}
+
+// Narrow reports whether more is chosen by than a code and a class: then the filter is open.
+func (v lettersView) Narrow() bool {
+	f := v.Filter
+	return f.Package != "" || f.ICCID != "" || f.Kind != "" || v.Status != "open" || f.Code == "" && f.Class == ""
+}
+
+// lettersFilter reads a filter from an address. Its ids may be given several times.
+func lettersFilter(r *http.Request) (deadletter.Filter, error) {
+	q := r.URL.Query()
+	f, err := letterFilter(q)
+	if err != nil {
+		return f, err
+	}
+	for _, s := range q["id"] {
+		id, err := uuid.Parse(s)
+		if err != nil {
+			return f, usageError(fmt.Sprintf("%q is not the id of a dead letter", s))
+		}
+		f.IDs = append(f.IDs, id)
+	}
+	return f, nil
+}
+
+// lettersHref is the address that a filter is read from.
+func lettersHref(path string, f deadletter.Filter, more ...any) string {
+	older := ""
+	if f.Older > 0 {
+		older = f.Older.String()
+	}
+	address := href(path, append([]any{
+		"kind", f.Kind, "code", f.Code, "class", f.Class, "package", f.Package, "iccid", f.ICCID, "older", older,
+	}, more...)...)
+	for _, id := range f.IDs {
+		sep := "&"
+		if !strings.Contains(address, "?") {
+			sep = "?"
+		}
+		address += sep + "id=" + id.String()
+	}
+	return address
+}
+
+func (c *console) showLetters(w http.ResponseWriter, r *http.Request) error {
+	f, err := lettersFilter(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	v := lettersView{Filter: f, Status: cmpOr(q.Get("status"), "open")}
+	if v.Listed = !f.Empty() || q.Get("status") != "" || q.Get("list") != ""; v.Listed {
+		err = c.listLetters(r, &v)
+	} else if v.Groups, err = c.Desk.OpenGroups(r.Context()); err == nil {
+		for _, g := range v.Groups {
+			v.Total += g.Count
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return c.show(w, r, http.StatusOK, "letters", view{Title: "Dead letters", Section: "letters", Data: v})
+}
+
+func (c *console) listLetters(r *http.Request, v *lettersView) error {
+	status := v.Status
+	if status == "any" {
+		status = ""
+	}
+	var after *deadletter.Cursor
+	if at := r.URL.Query().Get("after"); at != "" {
+		when, id, _ := strings.Cut(at, "_")
+		t, err := time.Parse(time.RFC3339Nano, when)
+		parsed, bad := uuid.Parse(id)
+		if err != nil || bad != nil {
+			return usageError("that page does not exist: its address names no letter")
+		}
+		after = &deadletter.Cursor{At: t, ID: parsed}
+		v.First = lettersHref("/dead-letters", v.Filter, "status", v.Status)
+	}
+	all, err := c.Desk.Page(r.Context(), v.Filter, status, after, pageSize+1)
+	if err != nil {
+		return err
+	}
+	if len(all) > pageSize {
+		all = all[:pageSize]
+		last := all[pageSize-1]
+		v.Next = lettersHref("/dead-letters", v.Filter, "status", v.Status, "after", last.CreatedAt.UTC().Format(time.RFC3339Nano)+"_"+last.ID.String())
+	}
+	v.Letters = all
+	replayable := slices.ContainsFunc(all, func(l deadletter.Letter) bool { return l.Replayable })
+	if v.Status == "open" && !v.Filter.Empty() && replayable {
+		v.Replay = lettersHref("/replays/new", v.Filter)
+	}
+	return nil
+}
+
+type letterView struct {
+	deadletter.Letter
+
+	Bytes   bytesView
+	Headers []headerView
+	Replay  string // the address of its preview; empty: it cannot be replayed
+	Edited  string // what is in the form to edit it
+}
+
+type headerView struct{ Name, Value string }
+
+func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+	}
+	l, err := c.Desk.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	v := letterView{Letter: l, Bytes: viewBytes(l.Body)}
+	v.Body, v.Letter.Headers = nil, nil // they are shown by what follows only
+	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
+		value := hide(strings.Join(l.Headers[name], ", "))
+		if secretHeader.MatchString(name) {
+			value = "[hidden]"
+		}
+		v.Headers = append(v.Headers, headerView{name, value})
+	}
+	if l.SagaID == nil && l.Status == "open" && v.Bytes.Text != "" && !v.Bytes.Cut && !v.Bytes.Hidden {
+		v.Edited = v.Bytes.Text
+	}
+	if l.Status == "open" && l.Replayable {
+		v.Replay = lettersHref("/replays/new", deadletter.Filter{IDs: []uuid.UUID{l.ID}})
+	}
+	title := cmpOr(l.RequestID, "A letter without a request id")
+	return c.show(w, r, http.StatusOK, "letter", view{Title: title, Section: "letters", Data: v})
+}
+
+func (c *console) discardLetter(w http.ResponseWriter, r *http.Request) error {
+	by, err := c.by(w, r)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+	}
+	if err := c.Desk.Discard(r.Context(), id, by); err != nil {
+		return err
+	}
+	c.back(w, r, "/dead-letters/"+id.String(), "discarded")
+	return nil
+}

@@ -1,0 +1,162 @@
+package ops
+
+import (
+	"errors"
+	"html/template"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/saga"
+)
+
+// Whoever logs in is let in for a shift: not longer, not with another name, and not after
+// the token has changed.
+func TestDoor(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	d := newDoor("a token")
+	pass := d.pass("Ann Ö.", now.Add(time.Hour))
+	name, ok := d.read(pass, now)
+	require.True(t, ok)
+	require.Equal(t, "Ann Ö.", name)
+	for what, bad := range map[string]string{
+		"nothing": "", "no signature": strings.Split(pass, ".")[0] + ".", "another's signature": pass + "A",
+		"another name": strings.Split(d.pass("Kim", now.Add(time.Hour)), ".")[0] + "." + strings.Split(pass, ".")[1], "of another token": newDoor("another").pass("Ann Ö.", now.Add(time.Hour)),
+	} {
+		_, ok := d.read(bad, now)
+		require.False(t, ok, what)
+	}
+	_, ok = d.read(pass, now.Add(time.Hour))
+	require.False(t, ok, "it has ended")
+	require.Nil(t, newDoor(""))
+
+	for range int(tries) {
+		require.True(t, d.may(now))
+	}
+	require.False(t, d.may(now))
+	require.True(t, d.may(now.Add(trieFor*time.Second)))
+}
+
+// Times, numbers and money as operators read them.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0 ms", 850 * time.Millisecond: "850 ms", 2 * time.Second: "2 s", 2500 * time.Millisecond: "2.5 s", 42 * time.Second: "42 s",
+		190 * time.Second: "3 min 10 s", 40 * time.Minute: "40 min", 125 * time.Minute: "2 h 5 min", 49 * time.Hour: "2 d 1 h", 900 * time.Hour: "37 d",
+	} {
+		require.Equal(t, want, span(d))
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	var none *time.Time
+	for at, want := range map[any]string{
+		now: ">now<", now.Add(-90 * time.Second): ">1 min ago<", now.Add(3 * time.Hour): ">in 3 h<", none: "–", time.Time{}: "–",
+		now.Add(-72 * time.Hour): `title="Fri 20 Nov 2026 12:00:00.000 UTC">3 d ago<`,
+	} {
+		require.Contains(t, string(ago(at, now)), want)
+	}
+	require.Equal(t, "1\u202f234\u202f567", num(1234567))
+	require.Equal(t, "-12", num(-12))
+	require.Equal(t, "99\u202f582.50", money("99582.50"))
+	require.Equal(t, "100\u202f000+", upTo(100_001, 100_000))
+	require.Equal(t, "/x?a=1&c=%3C", href("/x", "a", 1, "b", "", "c", "<"))
+	require.Equal(t, "not found", plain(errors.New("saga: not found")), "a word before a colon is the package")
+	require.Equal(t, "two words: stay", plain(errors.New("two words: stay")))
+}
+
+// Nobody is sent to another site.
+func TestLocalPath(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "/sagas?q=1", localPath("/sagas?q=1"))
+	for _, bad := range []string{"", "sagas", "//evil.example", "https://evil.example", "/\\evil.example", "/\r\nX: y", "/\t/evil.example"} {
+		require.Empty(t, localPath(bad), bad)
+	}
+}
+
+// Whatever bytes a request is made of, they are shown without doing anything, and without
+// an activation code.
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, bytesView{Size: 2, Text: "{}"}, viewBytes([]byte("{}")))
+	for _, code := range []string{
+		"LPA:1$a.b$C-1", "lpa:1$a.b$C-1", "LPA%3A1%24a.b%24C-1", `LPA:1\u0024a.b\u0024C-1`,
+	} {
+		v := viewBytes([]byte(`{"a":"` + code + `","b":1}`))
+		require.True(t, v.Hidden)
+		require.NotContains(t, v.Text, "C-1", code)
+		require.Contains(t, v.Text, `"b":1`)
+		require.NotContains(t, viewBytes(append([]byte{0}, code...)).Hex, "C-1", "nor in a dump")
+	}
+	for _, steering := range []string{"\x1b[2J", "a\u202eb", "\x00", "\xff"} {
+		v := viewBytes([]byte(steering))
+		require.Empty(t, v.Text)
+		require.NotEmpty(t, v.Hex)
+	}
+	long := viewBytes([]byte(strings.Repeat("ü", mostShown)))
+	require.True(t, long.Cut)
+	require.LessOrEqual(t, len(long.Text), mostShown)
+	require.NotEmpty(t, long.Text)
+}
+
+// Every state has a colour of its own making, and what nobody knows is not taken for well.
+func TestTones(t *testing.T) {
+	t.Parallel()
+	for _, s := range saga.States() {
+		require.NotEmpty(t, tone(s))
+	}
+	require.Equal(t, "calm", tone("a state of a newer version"))
+}
+
+// Bars add up to the minute that they stand for, and none is taller than the picture.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	p := paceOf([]saga.Minute{{Ago: 0, Accepted: 10, Completed: 7, Stopped: 1}, {Ago: 3, Accepted: 1000, Completed: 1000}, {Ago: 99, Accepted: 5}}, true)
+	require.Len(t, p.Bars, paced)
+	require.Equal(t, []int{1010, 1007, 1, 2}, []int{p.Accepted, p.Completed, p.Stopped, p.Open()})
+	require.Equal(t, 202, p.PerMinute)
+	for _, b := range p.Bars {
+		require.GreaterOrEqual(t, b.BadY, -3, "each part is seen, however small")
+		require.Equal(t, barHeight, b.BadY+b.Bad+b.Other+b.Good)
+	}
+}
+
+// What is read for many is read once, and not kept when reading failed.
+func TestCached(t *testing.T) {
+	t.Parallel()
+	c := cached[int]{max: time.Hour}
+	n := 0
+	read := func() (int, error) { n++; return n, nil }
+	_, err := c.get(func() (int, error) { return 0, errors.New("away") })
+	require.Error(t, err)
+	for range 3 {
+		v, err := c.get(read)
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+	}
+	c.forget()
+	v, err := c.get(read)
+	require.NoError(t, err)
+	require.Equal(t, 2, v)
+}
+
+// Every asset is served with its type, and every page parses.
+func TestAssets(t *testing.T) {
+	t.Parallel()
+	var pages map[string]*template.Template
+	require.NotPanics(t, func() { pages = parsePages(time.Now) })
+	require.Len(t, pages, 12)
+	h := Console(ConsoleConfig{Now: time.Now})
+	for path, kind := range map[string]string{
+		"console.css": "text/css", "console.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml",
+		"inter.woff2": "font/woff2", "htmx.LICENSE.txt": "text/plain", "inter.LICENSE.txt": "text/plain", "mono.LICENSE.txt": "text/plain",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/assets/"+path, http.NoBody))
+		require.Equal(t, http.StatusOK, w.Code, path)
+		require.Contains(t, w.Header().Get("Content-Type"), kind, path)
+	}
+}

@@ -1,0 +1,183 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// deed is something that somebody did.
+type deed struct {
+	At     time.Time
+	ID     uuid.UUID // of what it was done to
+	Thing  string    // saga, letter, finding, audit, replay, code, gate
+	Label  string    // of the thing, for people
+	Actor  string
+	Did    string
+	Result string
+	Reason string
+	More   int `db:"-"` // the same was done to so many more, one after the other
+}
+
+// Href is where the thing is shown.
+func (d deed) Href() string {
+	switch d.Thing {
+	case "saga", "code":
+		return "/sagas/" + d.ID.String()
+	case "letter":
+		return "/dead-letters/" + d.ID.String()
+	case "replay":
+		return "/replays/" + d.ID.String()
+	case "gate":
+		return "/"
+	}
+	return "/audit"
+}
+
+// Each part is read from the end of an index, so a page costs the same however long the
+// trail is: saga_history_by_operators, dead_letter_resolved_alone, reveal_at,
+// audit_run_started, replay_created. Findings are few.
+const trailSQL = `
+SELECT at, id, thing, label, actor, did, result, reason
+FROM (
+    (SELECT h.at, h.saga_id AS id, 'saga' AS thing, COALESCE(s.request_id, '') AS label, h.actor, h.event AS did,
+            h.to_state AS result, h.reason
+     FROM saga_history h
+     LEFT JOIN saga s ON s.id = h.saga_id
+     WHERE h.actor <> '' AND ($3 = '' OR h.actor = $3) AND ($1::timestamptz IS NULL OR (h.at, h.saga_id) < ($1, $2::uuid))
+     ORDER BY h.at DESC, h.saga_id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT resolved_at, id, 'letter', request_id, actor, status, '', note
+     FROM dead_letter
+     WHERE saga_id IS NULL AND status <> 'open' AND ($3 = '' OR actor = $3)
+       AND ($1::timestamptz IS NULL OR (resolved_at, id) < ($1, $2::uuid))
+     ORDER BY resolved_at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT resolved_at, id, 'finding', finding || ' ' || order_id, actor, status, '', note
+     FROM audit_finding
+     WHERE status = 'dismissed' AND ($3 = '' OR actor = $3)
+       AND ($1::timestamptz IS NULL OR (resolved_at, id) < ($1, $2::uuid))
+     ORDER BY resolved_at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT at, saga_id, 'code', request_id, actor, 'revealed', '', reason
+     FROM reveal
+     WHERE ($3 = '' OR actor = $3) AND ($1::timestamptz IS NULL OR (at, saga_id) < ($1, $2::uuid))
+     ORDER BY at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT started_at, id, 'audit', from_day || ' to ' || to_day, requested_by, 'asked_for_an_audit', state, ''
+     FROM audit_run
+     WHERE requested_by <> '' AND ($3 = '' OR requested_by = $3)
+       AND ($1::timestamptz IS NULL OR (started_at, id) < ($1, $2::uuid))
+     ORDER BY started_at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT created_at, id, 'replay', letters || ' dead letters', actor, 'started_a_replay', state, reason
+     FROM replay
+     WHERE ($3 = '' OR actor = $3) AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
+     ORDER BY created_at DESC, id DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT at, '00000000-0000-0000-0000-000000000000'::uuid, 'gate', what || ' ' || name, actor, action || 'd', '', reason
+     FROM gate_trail
+     WHERE ($3 = '' OR actor = $3)
+       AND ($1::timestamptz IS NULL OR (at, '00000000-0000-0000-0000-000000000000'::uuid) < ($1, $2::uuid))
+     ORDER BY id DESC
+     LIMIT $4)
+) AS trail
+ORDER BY at DESC, id DESC
+LIMIT $4`
+
+func (c *console) trail(ctx context.Context, actor string, after *time.Time, id uuid.UUID, limit int) ([]deed, error) {
+	rows, err := c.DB.Query(ctx, trailSQL, after, id, actor, limit)
+	if err != nil {
+		return nil, fmt.Errorf("ops: trail: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[deed])
+	if err != nil {
+		return nil, fmt.Errorf("ops: trail: %w", err)
+	}
+	return all, nil
+}
+
+const revealsSQL = `
+SELECT at, saga_id AS id, 'code' AS thing, request_id AS label, actor, 'revealed' AS did, '' AS result, reason
+FROM reveal
+WHERE saga_id = $1
+ORDER BY at DESC
+LIMIT 20`
+
+// reveals lists who was shown a saga's activation codes, the last one first.
+func (c *console) reveals(ctx context.Context, id uuid.UUID) ([]deed, error) {
+	rows, err := c.DB.Query(ctx, revealsSQL, id)
+	if err != nil {
+		return nil, fmt.Errorf("ops: reveals: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[deed])
+	if err != nil {
+		return nil, fmt.Errorf("ops: reveals: %w", err)
+	}
+	return all, nil
+}
+
+// fold makes one line of what was done to many things in a row, as by a replay.
+func fold(deeds []deed) []deed {
+	var folded []deed
+	for _, d := range deeds {
+		if n := len(folded); n > 0 {
+			last := &folded[n-1]
+			if last.Actor == d.Actor && last.Did == d.Did && last.Reason == d.Reason && last.Result == d.Result && last.Thing == d.Thing {
+				last.More++
+				continue
+			}
+		}
+		folded = append(folded, d)
+	}
+	return folded
+}
+
+type trailView struct {
+	Actor string
+	Deeds []deed
+	Next  string
+	First string
+}
+
+// trailSize is how many deeds are read for a page: those in a row are folded.
+const trailSize = 100
+
+func (c *console) showTrail(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	v := trailView{Actor: strings.TrimSpace(q.Get("actor"))}
+	var after *time.Time
+	var id uuid.UUID
+	if at := q.Get("after"); at != "" {
+		when, name, _ := strings.Cut(at, "_")
+		t, err := time.Parse(time.RFC3339Nano, when)
+		parsed, bad := uuid.Parse(name)
+		if err != nil || bad != nil {
+			return usageError("that page does not exist: its address names no action")
+		}
+		after, id = &t, parsed
+		v.First = href("/trail", "actor", v.Actor)
+	}
+	deeds, err := c.trail(r.Context(), v.Actor, after, id, trailSize+1)
+	if err != nil {
+		return err
+	}
+	if len(deeds) > trailSize {
+		deeds = deeds[:trailSize]
+		last := deeds[trailSize-1]
+		v.Next = href("/trail", "actor", v.Actor, "after", last.At.UTC().Format(time.RFC3339Nano)+"_"+last.ID.String())
+	}
+	v.Deeds = fold(deeds)
+	return c.show(w, r, http.StatusOK, "trail", view{Title: "Trail", Section: "trail", Data: v})
+}
