@@ -110,12 +110,12 @@ func ends(set []ReplayLetter) (e Ends) {
 const abortSQL = `
 WITH job AS (
     UPDATE replay
-    SET state = 'aborted', skipped = letters - done - refused - failed, note = $2, finished_at = now()
+    SET state = 'aborted', skipped = letters - done - refused - failed, note = left($2, 1000), finished_at = now()
     WHERE id = $1 AND state = 'running' AND done + refused + failed + skipped < letters
     RETURNING id
 )
 UPDATE replay_letter
-SET state = 'skipped', why = $2, at = now()
+SET state = 'skipped', why = left($2, 1000), at = now()
 WHERE replay_id IN (SELECT id FROM job) AND state = 'waiting'`
 
 // Abort stops a replay: no letter moves any more by it. Those that had their turn go on.
