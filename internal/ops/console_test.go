@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"html/template"
 	"net/http"
@@ -129,16 +130,16 @@ func TestCached(t *testing.T) {
 	t.Parallel()
 	c := cached[int]{max: time.Hour}
 	n := 0
-	read := func() (int, error) { n++; return n, nil }
-	_, err := c.get(func() (int, error) { return 0, errors.New("away") })
+	read := func(context.Context) (int, error) { n++; return n, nil }
+	_, err := c.get(t.Context(), func(context.Context) (int, error) { return 0, errors.New("away") })
 	require.Error(t, err)
 	for range 3 {
-		v, err := c.get(read)
+		v, err := c.get(t.Context(), read)
 		require.NoError(t, err)
 		require.Equal(t, 1, v)
 	}
 	c.forget()
-	v, err := c.get(read)
+	v, err := c.get(t.Context(), read)
 	require.NoError(t, err)
 	require.Equal(t, 2, v)
 }
