@@ -241,7 +241,7 @@ func newGateTrailCommand(c *cli) *cobra.Command {
 			return c.print(all, func(w io.Writer) error {
 				t := table{head: []string{"WHEN", "DID", "WHAT", "BY", "WHY"}}
 				for _, e := range all {
-					t.add(instant(e.At), e.Action, e.Target.String(), e.Actor, e.Reason)
+					t.add(instant(e.At), e.Action, e.String(), e.Actor, e.Reason)
 				}
 				return t.write(w)
 			})

@@ -30,7 +30,7 @@ WHERE order_id = ANY($1) OR reference = ANY($2)`
 const unresolvedSQL = `
 SELECT` + kinColumns + `
 FROM saga
-WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown') AND package_id = ANY($1)`
+WHERE kind = 'topup' AND (stage IN ('submitting', 'unknown') OR stopped_in = 'unknown') AND package_id = ANY($1)`
 
 // relatives finds for each order the sagas that it could belong to. It is asked after the
 // orders were listed: a saga that owns one by now, owns it.

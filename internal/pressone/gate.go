@@ -173,10 +173,10 @@ func (g *Gate) read(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range read {
-		g.set(r.Lane, start, r.Seconds, r.Reason, r.Failures)
 		s := g.state[r.Lane]
 		s.breaker = s.breaker.become(r.Phase, r.Ramp, time.Now())
 		g.state[r.Lane] = s
+		g.set(r.Lane, start, r.Seconds, r.Reason, r.Failures)
 		g.cfg.Metrics.ramp(r.Lane, r.Ramp)
 		g.token = start.Add(seconds(r.TokenSeconds))
 		g.paused = make(map[message.Kind]bool)
@@ -196,7 +196,7 @@ func (g *Gate) set(lane Lane, asOf time.Time, seconds float64, reason string, fa
 	s := g.state[lane]
 	s.until, s.reason, s.failures = asOf.Add(closedFor), reason, failures
 	g.state[lane] = s
-	g.cfg.Metrics.lane(lane, closedFor, reason)
+	g.cfg.Metrics.lane(lane, closedFor, reason, s.breaker.phase)
 }
 
 // ClosedFor returns how long the lane stays closed, as far as this process knows; 0 when it is open, and when it is time for a
@@ -300,6 +300,6 @@ func (g *Gate) closeHere(lane Lane, reason string, d time.Duration) {
 	if until := time.Now().Add(d); until.After(s.until) {
 		s.until, s.reason, s.failures = until, reason, s.failures+1
 		g.state[lane] = s
-		g.cfg.Metrics.lane(lane, d, reason)
+		g.cfg.Metrics.lane(lane, d, reason, s.breaker.phase)
 	}
 }

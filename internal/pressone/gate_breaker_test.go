@@ -1,12 +1,16 @@
 package pressone
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 )
 
@@ -285,4 +289,36 @@ func TestProbeAfterTheClockWasSetBack(t *testing.T) {
 	require.NoError(t, err)
 	gs.heartbeat()
 	requireClosedFor(t, gs.all[0], LaneWrite, time.Minute)
+}
+
+// What is scraped tells an outage from a probe from a ramp. A lane that is down is closed, also while nobody has come to probe it.
+func TestGateMetrics(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	gs := newGates(t, 1, GateConfig{RetryInitial: time.Nanosecond, Metrics: NewMetrics(reg)})
+	shows := func(open, ramp, closures, lost, made int) {
+		t.Helper()
+		require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(fmt.Sprintf(`
+# HELP esimflow_provider_gate_open 1 when the lane is open, 0 when it is closed. Every replica reports the same: use min by (lane).
+# TYPE esimflow_provider_gate_open gauge
+esimflow_provider_gate_open{lane="read"} 1
+esimflow_provider_gate_open{lane="token"} 1
+esimflow_provider_gate_open{lane="write"} %d
+`, open)), "esimflow_provider_gate_open"))
+		require.InDelta(t, ramp, testutil.ToFloat64(gs.all[0].cfg.Metrics.rampLimit.WithLabelValues("write")), 0)
+		require.InDelta(t, closures, testutil.ToFloat64(gs.all[0].cfg.Metrics.closures.WithLabelValues("write", reasonOutage)), 0)
+		require.InDelta(t, lost, testutil.ToFloat64(gs.all[0].cfg.Metrics.probes.WithLabelValues("write", "outage")), 0)
+		require.InDelta(t, made, testutil.ToFloat64(gs.all[0].cfg.Metrics.probes.WithLabelValues("write", "answered")), 0)
+	}
+	shows(1, 0, 0, 0, 0)
+	gs.down()
+	shows(0, 0, 1, 0, 0)
+	gs.call(gs.all[0], 1, lost)
+	shows(0, 0, 1, 1, 0)
+	rewind(t, gs.db, LaneWrite)
+	gs.heartbeat()
+	gs.call(gs.all[0], 1, nil)
+	shows(1, 1, 1, 1, 1)
+	gs.call(gs.all[0], 1, nil)
+	shows(1, 2, 1, 1, 1)
 }

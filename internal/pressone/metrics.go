@@ -58,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"lane"}),
 		closedUntil: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "esimflow_provider_gate_closed_until_timestamp_seconds",
-			Help: "When the lane opens by itself, +Inf when it is paused; 0 when it is open. Every replica reports the same: use max by (lane).",
+			Help: "When the lane opens by itself, or is probed; +Inf when it is paused; 0 when it is open. Every replica reports the same: use max by (lane).",
 		}, []string{"lane"}),
 		closures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "esimflow_provider_gate_closures_total",
@@ -150,8 +150,8 @@ func (m *Metrics) closed(lane Lane, reason string) {
 	}
 }
 
-// lane shows how long a lane is closed for, and why.
-func (m *Metrics) lane(lane Lane, closedFor time.Duration, reason string) {
+// lane shows how long a lane is closed for, and why. One that is down is closed until somebody has probed it.
+func (m *Metrics) lane(lane Lane, closedFor time.Duration, reason string, p phase) {
 	if m == nil {
 		return
 	}
@@ -160,7 +160,7 @@ func (m *Metrics) lane(lane Lane, closedFor time.Duration, reason string) {
 	switch {
 	case paused:
 		open, until = 0, math.Inf(1)
-	case closedFor > 0:
+	case closedFor > 0, p == phaseDown:
 		open, until = 0, math.Round(float64(time.Now().Add(closedFor).UnixMilli())/1000)
 	}
 	m.gateOpen.WithLabelValues(string(lane)).Set(open)

@@ -77,6 +77,14 @@ func (c *Client) SubmitTopup(ctx context.Context, guard Guard, r TopupRequest) (
 	})
 }
 
+// Authorize gets an access token, if there is none that can be used. While there is one it asks nobody.
+func (c *Client) Authorize(ctx context.Context) error {
+	if _, err := c.tokens.Token(ctx); err != nil {
+		return tokenError(err)
+	}
+	return nil
+}
+
 // submit posts the form, and once more with a new token when the first answer is a 401: that one had no effect.
 func (c *Client) submit(ctx context.Context, op Operation, guard Guard, path string, fields [][2]string) (Receipt, error) {
 	if guard == nil {

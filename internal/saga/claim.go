@@ -11,24 +11,24 @@ import (
 )
 
 // What was begun goes first, new requests after it, and each in the order in which they
-// were due. The states are named here although the argument names them too: the partial
-// indexes are used only if they are. A state of a newer version is not among them and is
-// left alone. The array keeps the planner from expecting many, and reading whole tables. Of paused
+// were due. The stage is the state for as long as anybody polls for it; it is named here
+// although the argument names it too: the partial indexes are used only if it is. A state of
+// a newer version is not among these, and is left alone. The array keeps the planner from expecting many, and reading whole tables. Of paused
 // kinds, $4, nothing pending is taken but to give up: that is looked for only where something is closed.
 const claimSQL = `
 WITH begun AS (
     SELECT id
     FROM saga
-    WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND due_at <= now()
-      AND (state = ANY($2) OR deadline_at <= now())
-      AND (state <> 'pending' OR kind <> ALL($4) OR deadline_at <= now())
+    WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0) AND due_at <= now()
+      AND (stage = ANY($2) OR deadline_at <= now())
+      AND (stage <> 'pending' OR kind <> ALL($4) OR deadline_at <= now())
     ORDER BY due_at
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ), fresh AS (
     SELECT id
     FROM saga
-    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
+    WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
       AND kind <> ALL($4)
     ORDER BY due_at
     LIMIT $3 - (SELECT count(*) FROM begun)
@@ -36,7 +36,7 @@ WITH begun AS (
 ), late AS (
     SELECT id
     FROM saga
-    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND deadline_at <= now()
+    WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND deadline_at <= now()
       AND ('pending' <> ALL($2) OR cardinality($4::text[]) > 0) AND ('pending' <> ALL($2) OR kind = ANY($4))
     ORDER BY deadline_at
     LIMIT $3 - (SELECT count(*) FROM begun)
@@ -55,11 +55,11 @@ const nextDueSQL = `
 SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
     (SELECT MIN(due_at)
      FROM saga
-     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND state = ANY($1)
-       AND (state <> 'pending' OR kind <> ALL($2::text[]))),
+     WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0) AND stage = ANY($1)
+       AND (stage <> 'pending' OR kind <> ALL($2::text[]))),
     (SELECT MIN(due_at)
      FROM saga
-     WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND 'pending' = ANY($1) AND kind <> ALL($2::text[]))
+     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND 'pending' = ANY($1) AND kind <> ALL($2::text[]))
 ) - now()), 3600)::float8`
 
 // Plans are kept, and one made while a table was small must not scan it when it is large.
@@ -98,7 +98,7 @@ const recallSQL = `
 WITH far AS (
     SELECT id, now() + CASE state WHEN 'pending' THEN $1 WHEN 'unknown' THEN $2 + look_delay ELSE $2 END AS due_at
     FROM saga
-    WHERE worker IS NULL AND state IN ('pending', 'unknown', 'polling') AND due_at > now() + least($1::interval, $2::interval)
+    WHERE worker IS NULL AND stage IN ('pending', 'unknown', 'polling') AND due_at > now() + least($1::interval, $2::interval)
       AND due_at > now() + CASE state WHEN 'pending' THEN $1 WHEN 'unknown' THEN $2 + look_delay ELSE $2 END
     ORDER BY due_at DESC
     LIMIT 1000
@@ -106,7 +106,7 @@ WITH far AS (
 UPDATE saga
 SET due_at = far.due_at, version = version + 1, updated_at = now()
 FROM far
-WHERE saga.id = far.id AND saga.due_at > far.due_at AND worker IS NULL AND state IN ('pending', 'unknown', 'polling')`
+WHERE saga.id = far.id AND saga.due_at > far.due_at AND worker IS NULL AND stage IN ('pending', 'unknown', 'polling')`
 
 // Recall makes sagas due in at most that time, pending ones and others, and returns how
 // many were not; a thousand at a time. Whoever waits to look has its own delay on top, which

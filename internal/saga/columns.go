@@ -101,7 +101,7 @@ func answers(decisions []Decision) []any {
 		column(all, Decision.key),
 		column(all, func(d Decision) int { return d.After.Attempts }),
 		column(all, func(d Decision) int { return d.Answer.Status }),
-		column(all, func(d Decision) []byte { return orEmptyBytes(d.Answer.Body) }),
+		column(all, func(d Decision) []byte { return pack(d.Answer.Body) }),
 	}
 }
 

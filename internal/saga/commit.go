@@ -22,16 +22,22 @@ func (r *Runner) apply(ctx context.Context, s Saga, e Event) (Saga, error) {
 	return next, err
 }
 
-// commit writes a decision. What happened has happened, whether Postgres is there or not: it keeps trying until it is written, somebody else has moved the saga, or
-// the worker's budget is used up.
+// commit writes a decision.
 func (r *Runner) commit(ctx context.Context, d Decision) (Saga, error) {
+	return r.written(ctx, d, r.Store.Apply(ctx, d), false)
+}
+
+// written sees to it that a decision is written, of which the first try has ended with err.
+// What happened has happened, whether Postgres is there or not: it keeps trying until it is
+// written, somebody else has moved the saga, or the worker's budget is used up. It was
+// retried if an earlier try may have been committed.
+func (r *Runner) written(ctx context.Context, d Decision, err error, retried bool) (Saga, error) {
 	for tries := 1; ; tries++ {
-		err := r.Store.Apply(ctx, d)
 		switch {
 		case err == nil:
 			return r.moved(ctx, d), nil
 		case errors.Is(err, ErrConflict):
-			return r.contest(ctx, d, tries > 1)
+			return r.contest(ctx, d, retried)
 		case errors.Is(err, ErrOrderOwned):
 			return Saga{}, err
 		case errors.Is(err, ErrICCIDBusy):
@@ -47,6 +53,7 @@ func (r *Runner) commit(ctx context.Context, d Decision) (Saga, error) {
 		r.Log.WarnContext(ctx, "outcome could not be committed, trying again", "saga_id", d.After.ID,
 			"event", d.Entry.Event, "err", err)
 		pause(ctx, interval(50*time.Millisecond, 2*time.Second, tries))
+		err, retried = r.Store.Apply(ctx, d), true
 	}
 }
 
@@ -54,8 +61,10 @@ func (r *Runner) moved(ctx context.Context, d Decision) Saga {
 	if len(d.Messages) > 0 {
 		r.Published()
 	}
-	r.Log.InfoContext(ctx, "saga moved", "saga_id", d.After.ID, "kind", d.After.Kind, "from", d.Before.State,
-		"event", d.Entry.Event, "to", d.After.State, "attempt", d.After.Attempts, "code", d.Entry.Code)
+	for _, e := range d.entries() {
+		r.Log.InfoContext(ctx, "saga moved", "saga_id", d.After.ID, "kind", d.After.Kind, "from", e.From,
+			"event", e.Event, "to", e.To, "attempt", e.Attempt, "code", e.Code)
+	}
 	return d.After
 }
 

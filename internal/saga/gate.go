@@ -89,6 +89,15 @@ func (r *Runner) gateKind(k message.Kind) error {
 	return nil
 }
 
+// unauthorized postpones a saga for which there is no access token: for as long as that lane is closed now.
+// It is said once for the many that wait for the same token.
+func (r *Runner) unauthorized(ctx context.Context, err error) error {
+	if last, now := r.complained.Load(), time.Now().UnixNano(); now-last > int64(r.LeaseTTL) && r.complained.CompareAndSwap(last, now) {
+		r.Log.WarnContext(ctx, "no access token: nothing is submitted", "err", err)
+	}
+	return r.sleep(max(r.Gate.ClosedFor(pressone.LaneToken), contended))
+}
+
 // sleep postpones a saga, spread a little, so that they do not all come back at once.
 func (r *Runner) sleep(d time.Duration) error {
 	d = min(d, longestGate)

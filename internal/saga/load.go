@@ -89,8 +89,12 @@ func (r row) purchase() *Purchase {
 	if r.Data != nil {
 		return r.Data
 	}
-	for _, body := range r.Answers {
-		if o, err := pressone.ReadOrder(body); err == nil && o.ID == deref(r.OrderID) {
+	for _, kept := range r.Answers {
+		answer, err := unpack(kept)
+		if err != nil {
+			continue
+		}
+		if o, err := pressone.ReadOrder(answer); err == nil && o.ID == deref(r.OrderID) {
 			return &Purchase{Order: o, answered: true}
 		}
 	}
@@ -150,7 +154,7 @@ func (st *Store) Owned(ctx context.Context, orders []int64, id uuid.UUID) (map[i
 const busySQL = `
 SELECT COALESCE(due_at, now())
 FROM saga
-WHERE kind = 'topup' AND state IN ('submitting', 'unknown') AND iccid = $1 AND id <> $2`
+WHERE kind = 'topup' AND stage IN ('submitting', 'unknown') AND iccid = $1 AND id <> $2`
 
 // Busy reports whether another top-up of the same ICCID is in flight or unresolved, and
 // when something may happen to it.
@@ -170,7 +174,7 @@ SELECT COALESCE(bool_or(state = 'submitting' AND intent_deadline > $3 AND intent
        COALESCE(bool_or(iccid = $5 AND intent_deadline > $3 AND intent_at < $4), false) AS same,
        (SELECT removed_before FROM retention) AS gone_before
 FROM saga
-WHERE kind = 'topup' AND (state IN ('submitting', 'unknown') OR stopped_in = 'unknown')
+WHERE kind = 'topup' AND (stage IN ('submitting', 'unknown') OR stopped_in = 'unknown')
   AND package_id = $1 AND id <> $2`
 
 // Rivals tells of other top-ups of the same package that are in flight or unresolved,

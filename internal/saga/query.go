@@ -90,7 +90,7 @@ func (st *Store) Timeline(ctx context.Context, id uuid.UUID) ([]Entry, error) {
 const unrecognizedSQL = `
 SELECT count(*)
 FROM saga
-WHERE state NOT IN ('pending', 'submitting', 'unknown', 'polling', 'notifying', 'completed', 'dead_lettered', 'discarded')`
+WHERE stage NOT IN ('pending', 'submitting', 'unknown', 'polling', 'dead_lettered', 'discarded')`
 
 // Unrecognized counts the sagas in states that this version does not know: a newer one
 // has written them, and they are left alone.

@@ -13,6 +13,7 @@ import (
 
 // Provider is what a saga needs of PressOne.
 type Provider interface {
+	Authorize(ctx context.Context) error
 	SubmitOrder(ctx context.Context, guard pressone.Guard, r pressone.OrderRequest) (pressone.Receipt, error)
 	SubmitTopup(ctx context.Context, guard pressone.Guard, r pressone.TopupRequest) (pressone.Receipt, error)
 	Orders(ctx context.Context, f pressone.OrderFilter) ([]pressone.Order, error)
@@ -46,17 +47,18 @@ type RunnerConfig struct {
 // Runner drives the sagas that this worker holds.
 type Runner struct {
 	RunnerConfig
-	held     *held
-	passes   *passes
-	slots    chan struct{}  // one per saga in flight
-	eager    chan struct{}  // of these: accepted with their intent; not all, so that what was begun finds room
-	admitted chan Saga      // accepted with their intent, in their slots
-	waits    chan time.Time // when, by Postgres's clock, a saga that was just let go is due again
-	wake     chan struct{}  // something may be due
-	more     atomic.Bool    // something is, and there was no room for it
-	running  atomic.Bool
-	started  chan struct{} // closed once it runs
-	wg       sync.WaitGroup
+	held       *held
+	passes     *passes
+	slots      chan struct{}  // one per saga in flight
+	eager      chan struct{}  // of these: accepted with their intent; not all, so that what was begun finds room
+	admitted   chan Saga      // accepted with their intent, in their slots
+	waits      chan time.Time // when, by Postgres's clock, a saga that was just let go is due again
+	wake       chan struct{}  // something may be due
+	more       atomic.Bool    // something is, and there was no room for it
+	complained atomic.Int64   // when the lack of a token was last said, in Unix nanoseconds
+	running    atomic.Bool
+	started    chan struct{} // closed once it runs
+	wg         sync.WaitGroup
 }
 
 // NewRunner returns a runner; nothing happens until Run.
@@ -251,6 +253,11 @@ func (r *Runner) drive(ctx, work context.Context, s Saga) (due time.Time) {
 			return r.release(work, s, s.DueAt)
 		}
 		e, err := r.perform(ctx, work, s)
+		if err == nil && e.Name == Submitted {
+			if s, e, err = r.bought(ctx, work, s, e); err == nil && e.Name == "" {
+				continue
+			}
+		}
 		if err == nil {
 			var next Saga
 			if next, err = r.apply(work, s, e); err == nil {

@@ -1,6 +1,9 @@
 package saga
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // sharing lets callers share a commit: whatever has gathered while the last one was under
 // way goes into the next. One alone does not wait, a thousand share; there is no timer.
@@ -15,7 +18,18 @@ type sharing struct {
 // shared is a decision on its way into a commit.
 type shared struct {
 	decision Decision
+	taken    bool       // by a commit
 	done     chan error // gets one value
+}
+
+// wait returns what became of it.
+func (w *shared) wait(ctx context.Context) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func decisionsOf(batch []*shared) []Decision {
@@ -30,7 +44,7 @@ func decisionsOf(batch []*shared) []Decision {
 const maxShared = 256
 
 // add puts a decision into the next commit.
-func (q *sharing) add(d Decision) (done <-chan error) {
+func (q *sharing) add(d Decision) *shared {
 	w := &shared{decision: d, done: make(chan error, 1)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -39,7 +53,17 @@ func (q *sharing) add(d Decision) (done <-chan error) {
 		q.running = true
 		go q.run()
 	}
-	return w.done
+	return w
+}
+
+// follow puts what follows from a decision into the same commit, unless that has begun.
+func (q *sharing) follow(w *shared, next Decision) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !w.taken {
+		w.decision = w.decision.then(next)
+	}
+	return !w.taken
 }
 
 // run commits until nothing waits.
@@ -66,7 +90,7 @@ func (q *sharing) take() (batch []*shared) {
 			left = append(left, w)
 			continue
 		}
-		taken[id] = true
+		taken[id], w.taken = true, true
 		batch = append(batch, w)
 	}
 	clear(q.waiting[len(left):])

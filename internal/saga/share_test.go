@@ -172,12 +172,12 @@ func TestSharingLaw(t *testing.T) {
 				w.done <- nil
 			}
 		}
-		var waiting []<-chan error
+		var waiting []*shared
 		for i, n := range sagas {
 			waiting = append(waiting, q.add(Decision{After: Saga{ID: ids[n], Attempts: i + 1}}))
 		}
-		for _, done := range waiting {
-			if err := <-done; err != nil {
+		for _, w := range waiting {
+			if err := <-w.done; err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -61,12 +61,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	select {
-	case err := <-st.sharing.add(d):
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return st.sharing.add(d).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
@@ -147,7 +142,7 @@ func (st *Store) Applied(ctx context.Context, d Decision) (bool, error) {
 func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, a.Body)
+	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, pack(a.Body))
 	return translate("keep answer", err)
 }
 

@@ -13,8 +13,8 @@ import (
 	"esimflow/internal/pressone"
 )
 
-// prepare does what comes before a submission: the gate, a top-up's fresh list, and the
-// rate. Only then the intent is committed, so that its time is not spent waiting.
+// prepare does what comes before a submission: the gate, a top-up's fresh list, the rate, and
+// an access token. Only then the intent is committed, so that its time is not spent waiting.
 func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 	if err := r.gate(pressone.LaneWrite); err != nil {
 		return Event{}, err
@@ -32,6 +32,9 @@ func (r *Runner) prepare(ctx context.Context, s Saga) (Event, error) {
 	}
 	if err := r.Limiter.Wait(ctx); err != nil {
 		return Event{}, err
+	}
+	if err := r.Provider.Authorize(ctx); err != nil { // an intent would come to nothing
+		return Event{}, r.unauthorized(ctx, err)
 	}
 	if err := r.gateKind(s.Kind); err != nil { // either may have closed meanwhile
 		return Event{}, err
