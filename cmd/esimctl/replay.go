@@ -40,21 +40,25 @@ func newReplayListCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table{head: []string{"REPLAY", "STATE", "DONE", "BY", "AGE", "REASON"}}
-			for _, r := range all {
-				t.add(r.ID.String(), string(r.State), fmt.Sprintf("%d/%d", r.Done, r.Letters), shorten(r.Actor, 12), age(r.CreatedAt), r.Reason)
-			}
 			if len(all) == 0 {
 				c.say("There was no replay yet.")
 				if !c.json {
 					return nil
 				}
 			}
-			return c.print(all, t.write)
+			return c.print(all, func(w io.Writer) error { return writeReplays(w, all) })
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many at the most")
 	return cmd
+}
+
+func writeReplays(w io.Writer, all []deadletter.Replay) error {
+	t := table{head: []string{"REPLAY", "STATE", "DONE", "BY", "AGE", "REASON"}, cut: 5}
+	for _, r := range all {
+		t.add(r.ID.String(), string(r.State), fmt.Sprintf("%d/%d", r.Done, r.Letters), shorten(r.Actor, 12), age(r.CreatedAt), r.Reason)
+	}
+	return t.write(w)
 }
 
 func newReplayShowCommand(c *cli) *cobra.Command {
@@ -147,7 +151,7 @@ func writeReplayReport(w io.Writer, r deadletter.ReplayReport) error {
 	}
 	t := table{head: []string{"DEAD LETTER", "REQUEST", "CODE", "RESULT"}}
 	for _, l := range r.Set {
-		t.add(l.Letter.String(), shorten(l.RequestID, 20), l.Code, fateOf(l))
+		t.add(l.Letter.String(), shorten(l.RequestID, 16), l.Code, fateOf(l))
 	}
 	return t.write(w)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -149,5 +151,25 @@ func TestFateOf(t *testing.T) {
 		},
 	} {
 		require.Equal(t, want, fateOf(l))
+	}
+}
+
+// Whatever is in them, the tables fit the terminal.
+func TestReplayTablesFit(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("long words ", 30)
+	job := deadletter.Replay{
+		ID: uuid.New(), State: deadletter.Aborted, Letters: 50_000, Done: 49_999, CreatedAt: time.Now().Add(-1000 * time.Hour),
+		By: deadletter.By{Actor: long, Reason: long}, Note: long,
+	}
+	report := deadletter.ReplayReport{Replay: job, Set: []deadletter.ReplayLetter{
+		{Letter: uuid.New(), RequestID: strings.Repeat("x", 128), Code: saga.CodeRetriesExhausted, State: deadletter.Skipped, Why: long},
+	}}
+	var out bytes.Buffer
+	require.NoError(t, writeReplays(&out, []deadletter.Replay{job}))
+	require.NoError(t, writeReplayReport(&out, report))
+	require.NoError(t, writeReplayed(&out, report))
+	for line := range strings.Lines(out.String()) {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), tableWidth+1, line)
 	}
 }

@@ -61,7 +61,7 @@ func (c *campaign) operate(ctx context.Context) {
 			continue
 		}
 		own := rand.New(rand.NewPCG(seed, 0))
-		path, body := c.action(letters[own.IntN(len(letters))], own)
+		path, body := c.action(letters[own.IntN(len(letters))], own, true)
 		if path == "" {
 			continue
 		}
@@ -73,8 +73,9 @@ func (c *campaign) operate(ctx context.Context) {
 	}
 }
 
-// action is what an operator does about a letter; no path: nothing.
-func (c *campaign) action(l campaignLetter, roll *rand.Rand) (path string, body map[string]any) {
+// action is what an operator does about a letter, or, if that may be wide, about all that
+// are like it; no path: nothing.
+func (c *campaign) action(l campaignLetter, roll *rand.Rand, wide bool) (path string, body map[string]any) {
 	by := map[string]any{"actor": "ann", "reason": "campaign"}
 	switch {
 	case l.Code == saga.CodeOutcomeUnknown:
@@ -88,6 +89,14 @@ func (c *campaign) action(l campaignLetter, roll *rand.Rand) (path string, body 
 		return fmt.Sprintf("dead-letters/%s/discard", l.ID), by
 	case l.SagaID == nil && roll.IntN(4) != 0: // each replay makes another message
 		return "", nil
+	}
+	switch n := roll.IntN(4); {
+	case n == 0 && wide && l.SagaID != nil:
+		by["code"], by["rate"] = l.Code, 5+roll.IntN(50)
+		return "replays", by
+	case n <= 1:
+		by["ids"] = []uuid.UUID{l.ID}
+		return "replays", by
 	}
 	by["ids"] = []uuid.UUID{l.ID}
 	return "dead-letters/replay", by
@@ -164,7 +173,7 @@ func (c *campaign) resolve() {
 			if l.SagaID == nil || !c.mayGoOn(l) {
 				continue
 			}
-			if path, body := c.action(l, roll); path != "" {
+			if path, body := c.action(l, roll, false); path != "" {
 				_ = c.press(ctx, worker%3, path, body) // again in a moment, at the next one
 			}
 		}

@@ -83,7 +83,7 @@ func (r *Replayer) allow(ctx context.Context, job Replay, c canaries, quota int)
 		}
 		t, err := r.release(ctx, job, letters, quota-released)
 		released, waits, turns = released+t.released, t.waits, turns+t.had
-		if err != nil || t.had == 0 || t.held {
+		if err != nil || t.held || t.had < len(letters) && t.released < quota || t.had == 0 {
 			return released, waits, err
 		}
 	}
@@ -173,6 +173,9 @@ func (r *Replayer) release(ctx context.Context, job Replay, letters []due, quota
 		fate, err := r.move(ctx, job, l)
 		if err != nil {
 			return t, err
+		}
+		if fate == "" { // it is over, or somebody else is at it: the next second will tell
+			return t, nil
 		}
 		t.had++
 		if fate == Released {

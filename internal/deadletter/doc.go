@@ -8,4 +8,15 @@
 // operator's choice but what is known about the money: not bought, it is submitted again;
 // unknown, it is looked up; bought, it is polled. The saga keeps its reference. Every
 // action is in the saga's history and on the letter, with actor and reason.
+//
+// One letter is replayed at once, many by a replay: a frozen set in rows, of which the
+// worker that holds the lease releases some each second.
+//
+//	Start ─► replay, replay_letter (waiting) ─► Replayer: beat ─► move ─► saga, letter, row
+//	                                              │
+//	                 pace (ramp, rate) · purse (balance) · watch (canaries, new refusals)
+//
+// Moving a saga and saying so is one commit, so a crash leaves nothing half-done, and
+// whoever goes on repeats nothing. When Postgres or PressOne does not answer, the replay
+// waits and says why in its note.
 package deadletter

@@ -37,13 +37,14 @@ func (p *purse) covers(cost price) bool {
 	return p.known && cost.amount != nil && (cost.currency == p.currency || p.currency == "")
 }
 
-// What PressOne may yet charge. What is polled has been charged.
+// What PressOne may yet charge; what is polled has been charged. By the indexes saga_due and
+// saga_held: the table is large.
 const inFlightSQL = `
 SELECT package_id, sum(quantity)::int AS quantity
 FROM (
     SELECT package_id, quantity
     FROM saga
-    WHERE worker IS NULL AND state IN ('pending', 'unknown')
+    WHERE worker IS NULL AND stage IN ('pending', 'unknown')
     UNION ALL
     SELECT package_id, quantity
     FROM saga

@@ -19,6 +19,7 @@ type Removed struct {
 	Letters  int64 // dead letters, with a saga or without
 	Findings int64 // of the audit
 	Runs     int64 // of the audit
+	Replays  int64 // of dead letters
 }
 
 func (r *Removed) add(more Removed) {
@@ -26,9 +27,10 @@ func (r *Removed) add(more Removed) {
 	r.Letters += more.Letters
 	r.Findings += more.Findings
 	r.Runs += more.Runs
+	r.Replays += more.Replays
 }
 
-func (r Removed) total() int64 { return r.Sagas + r.Letters + r.Findings + r.Runs }
+func (r Removed) total() int64 { return r.Sagas + r.Letters + r.Findings + r.Runs + r.Replays }
 
 // batch is what became of one page of the primary key.
 type batch struct {

@@ -21,6 +21,7 @@ const (
 	whatLetter  = "dead_letter"
 	whatFinding = "audit_finding"
 	whatRun     = "audit_run"
+	whatReplay  = "replay"
 )
 
 // NewMetrics registers the metrics.
@@ -43,7 +44,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Requests from before this are refused unless they are on record; shown by the worker that removes sagas, 0 by others: use max by (), not sum.",
 		}),
 	}
-	for _, what := range []string{whatSaga, whatLetter, whatFinding, whatRun} {
+	for _, what := range []string{whatSaga, whatLetter, whatFinding, whatRun, whatReplay} {
 		m.what.WithLabelValues(what)
 	}
 	return m
@@ -54,6 +55,7 @@ func (m *Metrics) removed(r Removed, took time.Duration) {
 	m.what.WithLabelValues(whatLetter).Add(float64(r.Letters))
 	m.what.WithLabelValues(whatFinding).Add(float64(r.Findings))
 	m.what.WithLabelValues(whatRun).Add(float64(r.Runs))
+	m.what.WithLabelValues(whatReplay).Add(float64(r.Replays))
 	if took > 0 {
 		m.seconds.Observe(took.Seconds())
 	}

@@ -46,8 +46,32 @@ WHERE id = ANY(ARRAY(
     FOR UPDATE SKIP LOCKED
 ))`
 
+// A replay may have had tens of thousands of letters, so they go first.
+const deleteReplayLettersSQL = `
+DELETE FROM replay_letter
+WHERE ctid = ANY(ARRAY(
+    SELECT l.ctid
+    FROM replay r
+    JOIN replay_letter l ON l.replay_id = r.id
+    WHERE r.state <> 'running' AND r.created_at < $1 AND r.finished_at < $1
+    LIMIT $2
+    FOR UPDATE OF l SKIP LOCKED
+))`
+
+const deleteReplaysSQL = `
+DELETE FROM replay
+WHERE id = ANY(ARRAY(
+    SELECT id
+    FROM replay r
+    WHERE state <> 'running' AND created_at < $1 AND finished_at < $1
+      AND NOT EXISTS (SELECT FROM replay_letter WHERE replay_id = r.id)
+    ORDER BY created_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+))`
+
 // others removes what belongs to no saga: resolved dead letters, and, when the walk has begun
-// anew, what the audit has closed.
+// anew, what the audit has closed, and replays that are over.
 func (s *Sweeper) others(ctx context.Context, before time.Time, audits bool) (Removed, error) {
 	var r Removed
 	if err := s.drain(ctx, deleteAloneSQL, before, &r.Letters); err != nil || !audits {
@@ -56,7 +80,14 @@ func (s *Sweeper) others(ctx context.Context, before time.Time, audits bool) (Re
 	if err := s.drain(ctx, deleteFindingsSQL, before, &r.Findings); err != nil {
 		return r, err
 	}
-	return r, s.drain(ctx, deleteRunsSQL, before, &r.Runs)
+	if err := s.drain(ctx, deleteRunsSQL, before, &r.Runs); err != nil {
+		return r, err
+	}
+	var letters int64 // of replays: they are counted as those
+	if err := s.drain(ctx, deleteReplayLettersSQL, before, &letters); err != nil {
+		return r, err
+	}
+	return r, s.drain(ctx, deleteReplaysSQL, before, &r.Replays)
 }
 
 // drain runs a statement until it removes less than it might, and counts.

@@ -151,7 +151,8 @@ func (s *Sweeper) sweep(ctx context.Context, before time.Time) error {
 	removed, err := s.walk(ctx, before, saga.FirstID(before.Add(-s.lag)))
 	if removed.total() > 0 {
 		s.Log.InfoContext(ctx, "removed what has been kept for long enough", "ended_before", before, "sagas", removed.Sagas,
-			"dead_letters", removed.Letters, "audit_findings", removed.Findings, "audit_runs", removed.Runs, "took", time.Since(began))
+			"dead_letters", removed.Letters, "audit_findings", removed.Findings, "audit_runs", removed.Runs, "replays", removed.Replays,
+			"took", time.Since(began))
 	}
 	return err
 }

@@ -117,6 +117,31 @@ func TestAudits(t *testing.T) {
 	require.Equal(t, 2, b.count("SELECT count(*) FROM audit_finding"))
 }
 
+// A replay leaves with its letters when it is over for long enough, however many it had.
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	replay := func(state string, days, letters int) uuid.UUID {
+		id := uuid.New()
+		b.exec(`INSERT INTO replay (id, actor, reason, filter, rate, ramp, state, letters, created_at, finished_at)
+			VALUES ($1, 'ann', 'x', '{}', 1, '{1}', $2, $4, now() - interval '91 days',
+			        CASE WHEN $2 <> 'running' THEN now() - make_interval(days => $3) END)`, id, state, days, letters)
+		b.exec(`INSERT INTO replay_letter (replay_id, position, letter_id, kind, request_id, package_id, code, class, purchased, state, at)
+			SELECT $1, n, gen_random_uuid(), 'order', '', '', '11', 'x', 'no', 'done', now() FROM generate_series(1, $2::int) n`, id, letters)
+		return id
+	}
+	old, aborted := replay("done", 91, 2*mostOthers+1), replay("aborted", 91, 1)
+	young, running := replay("done", 89, 1), replay("running", 0, 1)
+	require.Equal(t, Removed{Replays: 2}, b.sweepAll())
+	for _, id := range []uuid.UUID{old, aborted} {
+		require.False(t, b.has("replay", id))
+	}
+	for _, id := range []uuid.UUID{young, running} {
+		require.True(t, b.has("replay", id))
+	}
+	require.Equal(t, 2, b.count("SELECT count(*) FROM replay_letter"))
+}
+
 // A commit removes no more than it should, and whoever comes next goes on where the last
 // one was interrupted.
 func TestBatches(t *testing.T) {

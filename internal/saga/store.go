@@ -27,7 +27,8 @@ var (
 	ErrNotFound = errors.New("saga: not found")
 )
 
-// Store keeps sagas in Postgres. Nothing but Apply, Accept and Announce changes a state.
+// Store keeps sagas in Postgres. Nothing but Apply, ApplyWith, Accept and Announce changes a
+// state.
 type Store struct {
 	db      *pgxpool.Pool
 	metrics *Metrics
