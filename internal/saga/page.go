@@ -24,8 +24,7 @@ type PageFilter struct {
 }
 
 // All of these are planned anew each time, by how many sagas are in that state: few are looked
-// for in an index, many by the primary key, where they are soon found. This one has the index
-// saga_troubled.
+// for in an index, many by the primary key, where they are soon found.
 const pageSQL = `
 SELECT` + summaryColumns + `
 FROM saga
@@ -35,13 +34,14 @@ WHERE ($1 = '' OR kind = $1)
 ORDER BY id DESC
 LIMIT $4`
 
-// The first condition is that of the index saga_waiting, word for word; the second one's is
-// saga_held.
+// Those that nobody holds are in saga_due, and by their state in saga_waiting, whose condition
+// this repeats word for word; the others in saga_held.
 const movingPageSQL = `
 SELECT` + summaryColumns + `
 FROM (
     (SELECT * FROM saga
-     WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
+     WHERE worker IS NULL AND stage IN ('pending', 'unknown', 'polling')
+       AND CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
        AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
      ORDER BY id DESC
      LIMIT $4)
@@ -64,6 +64,16 @@ WHERE id IN (SELECT saga_id FROM outbox WHERE saga_id IS NOT NULL)
 ORDER BY id DESC
 LIMIT $4`
 
+// Each has an open letter, or a discarded one.
+const stoppedPageSQL = `
+SELECT` + summaryColumns + `
+FROM saga
+WHERE id IN (SELECT saga_id FROM dead_letter
+             WHERE saga_id IS NOT NULL AND status = CASE $2 WHEN 'discarded' THEN 'discarded' ELSE 'open' END)
+  AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+ORDER BY id DESC
+LIMIT $4`
+
 // patienceSQL is how long a look through the sagas for an operator may take: the sagas
 // themselves go first.
 const patienceSQL = `SELECT set_config('statement_timeout', '3s', true)`
@@ -77,11 +87,13 @@ func (st *Store) Page(ctx context.Context, f PageFilter) ([]Summary, error) {
 	}
 	sql := pageSQL
 	switch f.State {
-	case Pending, Submitting, Polling:
+	case Pending, Submitting, Unknown, Polling:
 		sql = movingPageSQL
 	case Notifying:
 		sql = notifyingPageSQL
-	case Unknown, Completed, DeadLettered, Discarded:
+	case DeadLettered, Discarded:
+		sql = stoppedPageSQL
+	case Completed:
 	}
 	return st.look(ctx, "page", sql, string(f.Kind), string(f.State), before, f.Limit)
 }
@@ -145,11 +157,11 @@ const tallySQL = `
 SELECT state, count(*)::int AS count, min(created_at) AS oldest
 FROM (
     (SELECT state, created_at FROM saga
-     WHERE worker IS NULL AND state = 'pending' AND failures = 0
+     WHERE worker IS NULL AND stage = 'pending' AND failures = 0
      ORDER BY due_at LIMIT $1)
     UNION ALL
     (SELECT state, created_at FROM saga
-     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0)
+     WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0)
      ORDER BY due_at LIMIT $1)
     UNION ALL
     (SELECT state, created_at FROM saga WHERE worker IS NOT NULL LIMIT $1)

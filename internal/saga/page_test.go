@@ -82,7 +82,9 @@ func TestLookingPassesByWhatHasEnded(t *testing.T) {
 	held = b.apply(held, Event{Name: Submitted, Purchase: bought(1_000_000)})
 	b.apply(held, Event{Name: Ready, Purchase: bought(1_000_000)})
 	b.apply(b.accept(message.Request{}, true), Event{Name: OutcomeUnknown})
-	b.apply(b.accept(message.Request{}, true), Event{Name: Refused, Code: "11", Class: "insufficient_credit"})
+	stop := Event{Name: Refused, Code: "11", Class: "insufficient_credit"}
+	b.apply(b.accept(message.Request{}, true), stop)
+	b.apply(b.apply(b.accept(message.Request{}, true), stop), Event{Name: WasDiscarded, Actor: "ann", Reason: "x"})
 	b.apply(b.accept(message.Request{}, true), Event{Name: Submitted, Purchase: bought(1_000_001)})
 	_, err = b.db.Exec(t.Context(), "ANALYZE")
 	require.NoError(t, err)
@@ -94,9 +96,9 @@ func TestLookingPassesByWhatHasEnded(t *testing.T) {
 	page := func(sql string, state State) look { return look{sql, []any{"", string(state), nil, 51}} }
 	for name, l := range map[string]look{
 		"in general":    page(pageSQL, ""),
-		"unknown":       page(pageSQL, Unknown),
-		"dead-lettered": page(pageSQL, DeadLettered),
-		"discarded":     page(pageSQL, Discarded),
+		"unknown":       page(movingPageSQL, Unknown),
+		"dead-lettered": page(stoppedPageSQL, DeadLettered),
+		"discarded":     page(stoppedPageSQL, Discarded),
 		"pending":       page(movingPageSQL, Pending),
 		"submitting":    page(movingPageSQL, Submitting),
 		"polling":       page(movingPageSQL, Polling),
