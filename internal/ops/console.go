@@ -183,7 +183,7 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	if v.Notice == "" {
 		v.Notice = notices[r.URL.Query().Get("did")]
 	}
-	if v.Section != "door" {
+	if v.Section != "" && v.Section != "door" {
 		v.Open, _ = c.open.get(r.Context(), c.Desk.Open) // it adorns the page
 	}
 	var page bytes.Buffer
