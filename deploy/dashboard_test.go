@@ -45,7 +45,7 @@ func TestPanels(t *testing.T) {
 			require.False(t, titles[r.title+p.title], "two panels %s in %s", p.title, r.title)
 			titles[r.title+p.title] = true
 			require.Regexp(t, `^[A-Z0-9].*\.$`, p.description(), p.title)
-			require.NotEmpty(t, p.unit, p.title)
+			require.Contains(t, []string{"none", "s", "d", "percentunit", "reqpm", "reqps", "ops", "bytes"}, p.unit, p.title)
 			require.NotEmpty(t, p.targets, p.title)
 			width += p.width
 			for _, q := range p.targets {

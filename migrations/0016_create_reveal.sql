@@ -37,3 +37,8 @@ CREATE INDEX CONCURRENTLY saga_history_by_operators ON saga_history (at, saga_id
 DROP INDEX IF EXISTS saga_iccid;
 CREATE INDEX CONCURRENTLY saga_iccid ON saga (iccid, id)
     WHERE iccid IS NOT NULL;
+
+-- Sagas in the states that few get into and that operators ask for. One that goes well passes by it.
+DROP INDEX IF EXISTS saga_troubled;
+CREATE INDEX CONCURRENTLY saga_troubled ON saga (stage, id)
+    WHERE stage IN ('unknown', 'dead_lettered', 'discarded');

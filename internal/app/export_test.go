@@ -14,7 +14,13 @@ func SetPostgresSilence(d time.Duration) { postgresSilence = d }
 
 // Watch makes a worker that does not run yet read the metrics that all processes share, and
 // the balance, that often.
-func (w *Worker) Watch(every time.Duration) { w.watching = watching{every: every, balance: every} }
+func (w *Worker) Watch(every time.Duration) {
+	w.watching = watching{every: every, balance: every, first: every, holder: w.TelemetryAddr()}
+}
 
 // Watch is Worker.Watch for a publisher.
 func (p *Publisher) Watch(every time.Duration) { p.watching = watching{every: every} }
+
+// NoBalance keeps workers that are made from now on from asking for the balance, unless they
+// are told to by Watch.
+func NoBalance() { firstBalance = time.Hour }

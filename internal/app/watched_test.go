@@ -41,12 +41,27 @@ func watch(b *bench) *watched {
 	b.run(p.Run)
 	require.Eventually(b.t, func() bool { return w.Ready() == nil }, time.Minute, 10*time.Millisecond, "worker is not ready")
 	v := &watched{bench: b, worker: w, publisher: p}
-	require.Eventually(b.t, func() bool {
-		all := v.scrape()
-		return all["esimflow_provider_balance"] != nil && all["esimflow_intake_pending_messages"] != nil &&
-			slices.ContainsFunc(series(all), func(s string) bool { return strings.HasPrefix(s, "esimflow_sagas{program=publisher") })
-	}, time.Minute, 50*time.Millisecond, "everything is read once")
+	require.Eventually(b.t, v.everythingRead, time.Minute, 50*time.Millisecond, "everything is read once")
 	return v
+}
+
+// everythingRead reports whether each part has been read once, by all who read it.
+func (v *watched) everythingRead() bool {
+	all := series(v.scrape())
+	for program, names := range map[string][]string{
+		"publisher": {"esimflow_sagas", "esimflow_unknown_exposure", "esimflow_dead_letters", "esimflow_outbox_pending_messages", "esimflow_schema_version"},
+		"worker": {
+			"esimflow_sagas", "esimflow_unknown_exposure", "esimflow_dead_letters", "esimflow_outbox_pending_messages", "esimflow_schema_version",
+			"esimflow_intake_pending_messages", "esimflow_provider_balance",
+		},
+	} {
+		for _, name := range names {
+			if !slices.ContainsFunc(all, func(s string) bool { return strings.HasPrefix(s, name+"{program="+program) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // scrape reads both programs' metrics as Prometheus does. Each gets a label, program.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,8 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
 		monitor.Intake(js),
 		monitor.Balance(monitor.BalanceConfig{
-			Provider: provider.client, Gate: provider.gate, Lease: outbox.Leadership{DB: db, Holder: name}, Every: w.watching.balance,
+			Provider: provider.client, Gate: provider.gate, Lease: outbox.Leadership{DB: db, Holder: name + w.watching.holder},
+			First: cmp.Or(w.watching.first, firstBalance), Every: w.watching.balance,
 		}))...)
 	var watchers sync.WaitGroup
 	watchers.Go(func() { collector.Run(ctx) })

@@ -37,7 +37,8 @@ type BalanceConfig struct {
 		Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, _ error)
 	}
 	Lease outbox.Leadership // its name and TTL are set here
-	Every time.Duration     // 0: five minutes
+	First time.Duration     // how long it is waited with at first; 0 is 30 s
+	Every time.Duration     // 0 is five minutes
 }
 
 type balanceReader struct {
@@ -51,13 +52,16 @@ type balanceReader struct {
 func Balance(cfg BalanceConfig) *Part {
 	cfg.Lease.Name, cfg.Lease.TTL = "balance", balanceLease
 	r := &balanceReader{BalanceConfig: cfg}
-	p := &Part{name: "balance", descs: []*prometheus.Desc{balanceDesc, balanceAtDesc}, read: r.look, every: balanceLook, first: balanceFirst}
+	if r.First == 0 {
+		r.First = balanceFirst
+	}
 	if r.Every == 0 {
 		r.Every = balanceEvery
-	} else {
-		p.every, p.first = r.Every, 0
 	}
-	return p
+	return &Part{
+		name: "balance", descs: []*prometheus.Desc{balanceDesc, balanceAtDesc}, read: r.look, leave: r.Lease.Resign,
+		every: min(balanceLook, r.Every), first: r.First,
+	}
 }
 
 // look reads the balance if this worker is the one to do so and it is time.

@@ -33,8 +33,9 @@ type Part struct {
 	name  string
 	descs []*prometheus.Desc
 	read  func(ctx context.Context) ([]sample, error)
-	every time.Duration // 0: the collector's
-	first time.Duration // how long it is waited with at first
+	every time.Duration                   // 0: the collector's
+	first time.Duration                   // how long it is waited with at first
+	leave func(ctx context.Context) error // what is left to do when it is not read any more
 
 	mu      sync.Mutex
 	samples []sample
@@ -95,6 +96,11 @@ func (c *Collector) keep(ctx context.Context, p *Part) {
 			c.errors.WithLabelValues(p.name).Inc()
 			c.log.WarnContext(ctx, "metrics could not be read", "part", p.name, "err", err)
 		}
+	}
+	if p.leave != nil {
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = p.leave(done) // what it gives up runs out anyway
 	}
 }
 

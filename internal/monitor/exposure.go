@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -40,7 +41,7 @@ SELECT 'saga' AS place, package_id, quantity, count(*)::float8 AS n
 FROM (
     SELECT package_id, quantity
     FROM saga
-    WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END AND state = 'unknown'
+    WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END AND stage = 'unknown'
     UNION ALL
     SELECT package_id, quantity
     FROM saga
@@ -151,11 +152,11 @@ func (r *exposureReader) look(ctx context.Context, all []unknown) error {
 	}
 	for _, l := range latest {
 		s, err := r.sagas.Get(ctx, l.ID)
+		if errors.Is(err, saga.ErrNotFound) || err == nil && s.Purchase == nil {
+			continue // it has left meanwhile
+		}
 		if err != nil {
 			return err
-		}
-		if s.Purchase == nil {
-			continue
 		}
 		// PressOne does not say whether it is the price of one or of all; better too much.
 		if each, err := strconv.ParseFloat(string(s.Purchase.Order.Price), 64); err == nil {

@@ -50,10 +50,10 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
 
 // The condition is that of the index saga_waiting, word for word.
 const waitingSQL = `
-SELECT state, kind, count(*), EXTRACT(EPOCH FROM now() - min(deadline_at))::float8
+SELECT stage, kind, count(*), EXTRACT(EPOCH FROM now() - min(deadline_at))::float8
 FROM saga
-WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
-GROUP BY state, kind`
+WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END
+GROUP BY stage, kind`
 
 // Workers hold a few hundred each.
 const heldSQL = `
@@ -77,11 +77,11 @@ SELECT begun.n + fresh.n, COALESCE(EXTRACT(EPOCH FROM now() - LEAST(begun.first,
 FROM (
     SELECT count(*) AS n, min(due_at) AS first
     FROM saga
-    WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND due_at <= now()
+    WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0) AND due_at <= now()
 ) begun, (
     SELECT count(*) AS n, min(due_at) AS first
     FROM saga
-    WHERE worker IS NULL AND state = 'pending' AND failures = 0 AND due_at <= now()
+    WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND due_at <= now()
 ) fresh`
 
 // Sagas counts open sagas, by state.
@@ -190,4 +190,4 @@ func (r *sagaReader) count(ctx context.Context) (*census, error) {
 const unknownAgeSQL = `
 SELECT COALESCE(EXTRACT(EPOCH FROM now() - min(intent_at)), 0)::float8
 FROM saga
-WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END AND state = 'unknown'`
+WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END AND stage = 'unknown'`

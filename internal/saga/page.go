@@ -24,25 +24,26 @@ type PageFilter struct {
 }
 
 // All of these are planned anew each time, by how many sagas are in that state: few are looked
-// for in an index, many by the primary key, where they are soon found.
+// for in an index, many by the primary key, where they are soon found. This one has the index
+// saga_troubled.
 const pageSQL = `
 SELECT` + summaryColumns + `
 FROM saga
 WHERE ($1 = '' OR kind = $1)
   AND ($2 = '' OR state = $2)
+  AND ($2 NOT IN ('unknown', 'dead_lettered', 'discarded') OR stage = $2)
   AND ($3::uuid IS NULL OR id < $3)
 ORDER BY id DESC
 LIMIT $4`
 
-// Those that nobody holds are in saga_due, and by their state in saga_waiting, whose condition
-// this repeats word for word; the others in saga_held.
+// The first condition is that of the index saga_waiting, word for word; the second one's is
+// saga_held.
 const movingPageSQL = `
 SELECT` + summaryColumns + `
 FROM (
     (SELECT * FROM saga
-     WHERE worker IS NULL AND stage IN ('pending', 'unknown', 'polling')
-       AND CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END
-       AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
+     WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END
+       AND stage = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
      ORDER BY id DESC
      LIMIT $4)
     UNION ALL
@@ -64,16 +65,6 @@ WHERE id IN (SELECT saga_id FROM outbox WHERE saga_id IS NOT NULL)
 ORDER BY id DESC
 LIMIT $4`
 
-// Each has an open letter, or a discarded one.
-const stoppedPageSQL = `
-SELECT` + summaryColumns + `
-FROM saga
-WHERE id IN (SELECT saga_id FROM dead_letter
-             WHERE saga_id IS NOT NULL AND status = CASE $2 WHEN 'discarded' THEN 'discarded' ELSE 'open' END)
-  AND state = $2 AND ($1 = '' OR kind = $1) AND ($3::uuid IS NULL OR id < $3)
-ORDER BY id DESC
-LIMIT $4`
-
 // patienceSQL is how long a look through the sagas for an operator may take: the sagas
 // themselves go first.
 const patienceSQL = `SELECT set_config('statement_timeout', '3s', true)`
@@ -87,13 +78,11 @@ func (st *Store) Page(ctx context.Context, f PageFilter) ([]Summary, error) {
 	}
 	sql := pageSQL
 	switch f.State {
-	case Pending, Submitting, Unknown, Polling:
+	case Pending, Submitting, Polling:
 		sql = movingPageSQL
 	case Notifying:
 		sql = notifyingPageSQL
-	case DeadLettered, Discarded:
-		sql = stoppedPageSQL
-	case Completed:
+	case Unknown, Completed, DeadLettered, Discarded:
 	}
 	return st.look(ctx, "page", sql, string(f.Kind), string(f.State), before, f.Limit)
 }

@@ -96,9 +96,9 @@ func TestLookingPassesByWhatHasEnded(t *testing.T) {
 	page := func(sql string, state State) look { return look{sql, []any{"", string(state), nil, 51}} }
 	for name, l := range map[string]look{
 		"in general":    page(pageSQL, ""),
-		"unknown":       page(movingPageSQL, Unknown),
-		"dead-lettered": page(stoppedPageSQL, DeadLettered),
-		"discarded":     page(stoppedPageSQL, Discarded),
+		"unknown":       page(pageSQL, Unknown),
+		"dead-lettered": page(pageSQL, DeadLettered),
+		"discarded":     page(pageSQL, Discarded),
 		"pending":       page(movingPageSQL, Pending),
 		"submitting":    page(movingPageSQL, Submitting),
 		"polling":       page(movingPageSQL, Polling),

@@ -18,6 +18,7 @@ import (
 type oneProvider struct {
 	submit func(ctx context.Context, guard pressone.Guard) (pressone.Receipt, error)
 	orders func() []pressone.Order
+	sim    func() (pressone.Sim, error) // nil: it cannot be had
 }
 
 func (p oneProvider) SubmitOrder(ctx context.Context, g pressone.Guard, _ pressone.OrderRequest) (pressone.Receipt, error) {
@@ -37,6 +38,9 @@ func (p oneProvider) Order(context.Context, int64) (pressone.Order, error) {
 }
 
 func (p oneProvider) Sim(context.Context, string) (pressone.Sim, error) {
+	if p.sim != nil {
+		return p.sim()
+	}
 	return pressone.Sim{}, &pressone.Error{Disposition: pressone.Unknown}
 }
 

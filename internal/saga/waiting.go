@@ -21,11 +21,11 @@ const waitingMax = 10_000
 const waitingSQL = `
 SELECT kind, count(*)::int AS count
 FROM (
-    (SELECT kind FROM saga WHERE worker IS NULL AND state = 'pending' AND failures = 0 LIMIT $1)
+    (SELECT kind FROM saga WHERE worker IS NULL AND stage = 'pending' AND failures = 0 LIMIT $1)
     UNION ALL
     (SELECT kind
      FROM saga
-     WHERE worker IS NULL AND (state IN ('unknown', 'polling') OR state = 'pending' AND failures > 0) AND state = 'pending'
+     WHERE worker IS NULL AND (stage IN ('unknown', 'polling') OR stage = 'pending' AND failures > 0) AND stage = 'pending'
      LIMIT $1)
 ) AS s
 GROUP BY kind

@@ -9,8 +9,8 @@
 -- this one. Its condition is written so that only a query that names it as it stands is
 -- planned with it: claims are to be planned with the indexes that are in their order.
 DROP INDEX IF EXISTS saga_waiting;
-CREATE INDEX CONCURRENTLY saga_waiting ON saga (state, kind, deadline_at)
-    WHERE CASE WHEN worker IS NULL THEN state IN ('pending', 'unknown', 'polling') END;
+CREATE INDEX CONCURRENTLY saga_waiting ON saga (stage, kind, deadline_at)
+    WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END;
 
 -- Open dead letters by what they are, without their bytes.
 DROP INDEX IF EXISTS dead_letter_open_kinds;
