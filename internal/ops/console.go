@@ -183,8 +183,8 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	if v.Notice == "" {
 		v.Notice = notices[r.URL.Query().Get("did")]
 	}
-	if v.Section != "door" {
-		v.Open, _ = c.open.get(func() (int, error) { return c.Desk.Open(r.Context()) }) // it adorns the page
+	if v.Section != "" && v.Section != "door" {
+		v.Open, _ = c.open.get(r.Context(), c.Desk.Open) // it adorns the page
 	}
 	var page bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&page, "layout", v); err != nil {
@@ -281,13 +281,13 @@ type cached[T any] struct {
 }
 
 // get returns the value, read anew if it is too old. Who comes meanwhile waits for it.
-func (c *cached[T]) get(read func() (T, error)) (T, error) {
+func (c *cached[T]) get(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && time.Since(c.at) < c.max {
 		return c.value, nil
 	}
-	v, err := read()
+	v, err := read(ctx)
 	if err == nil {
 		c.value, c.at = v, time.Now()
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -22,10 +21,6 @@ import (
 type door struct {
 	token []byte
 	key   []byte
-
-	mu     sync.Mutex
-	tokens float64 // attempts that are left
-	filled time.Time
 }
 
 const (
@@ -44,27 +39,7 @@ func newDoor(token string) *door {
 	}
 	m := hmac.New(sha256.New, []byte(token))
 	m.Write([]byte("esimflow console session 1"))
-	return &door{token: []byte(token), key: m.Sum(nil), tokens: tries}
-}
-
-const (
-	tries   = 10.0 // at once,
-	trieFor = 6.0  // and one more every so many seconds
-)
-
-// may reports whether another attempt may be made. The limit is the worker's, whoever tries.
-func (d *door) may(now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.filled.IsZero() {
-		d.tokens = min(tries, d.tokens+now.Sub(d.filled).Seconds()/trieFor)
-	}
-	d.filled = now
-	if d.tokens < 1 {
-		return false
-	}
-	d.tokens--
-	return true
+	return &door{token: []byte(token), key: m.Sum(nil)}
 }
 
 func (d *door) knows(token string) bool {
@@ -129,7 +104,7 @@ func (c *console) session(r *http.Request) (name string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	return c.door.read(cookie.Value, time.Now())
+	return c.door.read(cookie.Value, c.Now())
 }
 
 // who is whose name stands in the forms: who has logged in, or who has acted last.
@@ -201,23 +176,19 @@ func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int
 func (c *console) logIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	v := logInView{To: cmpOr(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
-	now := time.Now()
 	switch {
 	case c.door == nil:
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	case v.Name == "":
 		v.Wrong = "Say who you are: what you do is recorded with your name."
 		c.answerLogIn(w, r, http.StatusBadRequest, v)
-	case !c.door.may(now):
-		v.Wrong = "There were too many attempts. Wait for some seconds."
-		c.answerLogIn(w, r, http.StatusTooManyRequests, v)
 	case !c.door.knows(r.PostFormValue("token")):
 		c.Log.WarnContext(r.Context(), "somebody was refused at the console's door", "remote_addr", r.RemoteAddr)
 		v.Wrong = "That is not the token. It is the worker's OPS_TOKEN."
 		c.answerLogIn(w, r, http.StatusUnauthorized, v)
 	default:
 		c.Log.InfoContext(r.Context(), "an operator has logged in", "actor", v.Name)
-		setCookie(w, sessionCookie, c.door.pass(v.Name, now.Add(sessionTime)), sessionTime, true)
+		setCookie(w, sessionCookie, c.door.pass(v.Name, c.Now().Add(sessionTime)), sessionTime, true)
 		http.Redirect(w, r, "/log-in?in=1&to="+queryEscape(v.To), http.StatusSeeOther)
 	}
 }

@@ -60,11 +60,7 @@ func (overviewView) Most() int { return saga.MostTallied }
 
 // showOverview reads at most every few seconds, however many look.
 func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
-	v, err := c.overview.get(func() (overviewView, error) {
-		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
-		defer cancel()
-		return c.readOverview(ctx)
-	})
+	v, err := c.overview.get(r.Context(), c.readOverview)
 	if err != nil {
 		return err
 	}
@@ -75,6 +71,8 @@ func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
 var flow = []saga.State{saga.Pending, saga.Submitting, saga.Unknown, saga.Polling, saga.Notifying}
 
 func (c *console) readOverview(ctx context.Context) (v overviewView, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	v.At = c.Now()
 	tallies, err := c.Store.Tallies(ctx)
 	if err != nil {

@@ -2,6 +2,6 @@
 // counted, and, of the worker, what stands where and what to do about it.
 //
 // Two listeners: telemetry (/metrics, /healthz, /readyz), without a secret in it, for the
-// cluster; and the API, behind a token, for people and esimctl. Liveness never depends on
+// cluster; and the API with the console, behind a token, for esimctl and people. Liveness never depends on
 // the database, NATS or PressOne: an outage of theirs must not become a restart of ours.
 package ops

@@ -82,25 +82,33 @@ func TestLookingPassesByWhatHasEnded(t *testing.T) {
 	held = b.apply(held, Event{Name: Submitted, Purchase: bought(1_000_000)})
 	b.apply(held, Event{Name: Ready, Purchase: bought(1_000_000)})
 	b.apply(b.accept(message.Request{}, true), Event{Name: OutcomeUnknown})
-	b.apply(b.accept(message.Request{}, true), Event{Name: Refused, Code: "11", Class: "insufficient_credit"})
+	stop := Event{Name: Refused, Code: "11", Class: "insufficient_credit"}
+	b.apply(b.accept(message.Request{}, true), stop)
+	b.apply(b.apply(b.accept(message.Request{}, true), stop), Event{Name: WasDiscarded, Actor: "ann", Reason: "x"})
 	b.apply(b.accept(message.Request{}, true), Event{Name: Submitted, Purchase: bought(1_000_001)})
 	_, err = b.db.Exec(t.Context(), "ANALYZE")
 	require.NoError(t, err)
 
-	page := func(sql string, state State) func(*testing.T) {
-		return func(t *testing.T) { b.cheap(t, sql, "", string(state), nil, 51) }
+	type look struct {
+		sql  string
+		args []any
 	}
-	t.Run("in general", page(pageSQL, ""))
-	for _, s := range []State{Unknown, DeadLettered, Discarded} {
-		t.Run(string(s), page(pageSQL, s))
+	page := func(sql string, state State) look { return look{sql, []any{"", string(state), nil, 51}} }
+	for name, l := range map[string]look{
+		"in general":    page(pageSQL, ""),
+		"unknown":       page(pageSQL, Unknown),
+		"dead-lettered": page(pageSQL, DeadLettered),
+		"discarded":     page(pageSQL, Discarded),
+		"pending":       page(movingPageSQL, Pending),
+		"submitting":    page(movingPageSQL, Submitting),
+		"polling":       page(movingPageSQL, Polling),
+		"notifying":     page(notifyingPageSQL, Notifying),
+		"by name":       {searchSQL, []any{nil, "r4711", []int64{4711}, 50}},
+		"counted":       {tallySQL, []any{MostTallied}},
+		"by the minute": {paceSQL, []any{FirstID(time.Now().Add(-time.Minute)), mostPaced}},
+	} {
+		t.Run(name, func(t *testing.T) { b.cheap(t, l.sql, l.args...) })
 	}
-	for _, s := range []State{Pending, Submitting, Polling} {
-		t.Run(string(s), page(movingPageSQL, s))
-	}
-	t.Run("notifying", page(notifyingPageSQL, Notifying))
-	t.Run("by name", func(t *testing.T) { b.cheap(t, searchSQL, nil, "r4711", []int64{4711}, 50) })
-	t.Run("counted", func(t *testing.T) { b.cheap(t, tallySQL, MostTallied) })
-	t.Run("by the minute", func(t *testing.T) { b.cheap(t, paceSQL, FirstID(time.Now().Add(-time.Minute)), mostPaced) })
 }
 
 var removed = regexp.MustCompile(`Rows Removed by (?:Filter|Index Recheck): ([0-9]+)`)
