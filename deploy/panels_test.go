@@ -120,11 +120,8 @@ func rows() []row {
 			}},
 			{title: "Open sagas by state", about: "In the order of the flow, from the bottom.", kind: "timeseries", unit: "none", width: 12, stacked: true, targets: states},
 			{title: "Oldest by state", about: "Since the stage began: accepted or replayed, submitted, bought, result committed.", kind: "timeseries", unit: "s", width: 12, targets: oldest},
-			{title: "What went otherwise", about: "Transitions a second that a smooth order does not have: lost answers, look-ups, back-offs, refusals.", kind: "timeseries", unit: "ops", width: 12, noData: true, targets: []target{
+			{title: "What went otherwise", about: "Transitions a second that a smooth order does not have: lost answers, look-ups, back-offs, refusals.", kind: "timeseries", unit: "ops", width: 24, noData: true, targets: []target{
 				q(`sum by (event) (rate(esimflow_saga_transitions_total{event!~"accepted|submit_started|submitted|ready|announced"}[$__rate_interval])) > 0`, "{{event}}"),
-			}},
-			{title: "Due and not taken up", about: "How many sagas are due, and for how long the first of them has been. While a lane of the gate is closed they are meant to wait.", kind: "timeseries", unit: "s", width: 12, targets: []target{
-				q(`max(esimflow_saga_due_oldest_age_seconds)`, "oldest"), q(`max(esimflow_saga_due)`, "sagas (a number)"),
 			}},
 		}},
 		{"Provider", []panel{
@@ -196,13 +193,16 @@ func rows() []row {
 			}},
 		}},
 		{"Workers", []panel{
-			{title: "In flight", about: "Sagas that each worker drives, of MAX_IN_FLIGHT.", kind: "timeseries", unit: "none", width: 8, targets: []target{
+			{title: "In flight", about: "Sagas that each worker drives, of MAX_IN_FLIGHT.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`esimflow_in_flight`, "{{instance}}"), q(`max(esimflow_in_flight_limit)`, "limit"),
 			}},
-			{title: "Conflicts", about: "Writes that changed nothing because somebody else was faster, and leases lost: fencing at work.", kind: "timeseries", unit: "ops", width: 8, targets: []target{
+			{title: "Due and not taken up", about: "How many sagas are due, and for how long the first of them has been. While a lane of the gate is closed they are meant to wait.", kind: "timeseries", unit: "s", width: 6, targets: []target{
+				q(`max(esimflow_saga_due_oldest_age_seconds)`, "oldest"), q(`max(esimflow_saga_due)`, "sagas (a number)"),
+			}},
+			{title: "Conflicts", about: "Writes that changed nothing because somebody else was faster, and leases lost: fencing at work.", kind: "timeseries", unit: "ops", width: 6, targets: []target{
 				q(`sum by (reason) (rate(esimflow_saga_conflicts_total[$__rate_interval]))`, "{{reason}}"),
 			}},
-			{title: "Unrecognized sagas", about: "Sagas in states that a newer version has written. They are left alone.", kind: "timeseries", unit: "none", width: 8, steps: bad(1), targets: []target{
+			{title: "Unrecognized sagas", about: "Sagas in states that a newer version has written. They are left alone.", kind: "timeseries", unit: "none", width: 6, steps: bad(1), targets: []target{
 				q(`max(esimflow_saga_unrecognized_sagas)`, "sagas"),
 			}},
 			{title: "Shared in a commit", about: "How many decisions, or requests, a commit holds on average.", kind: "timeseries", unit: "none", width: 8, targets: []target{

@@ -26,7 +26,9 @@ func (c *cli) printPreview(p deadletter.Preview) error {
 		name string
 		all  []deadletter.Tally
 	}{{"codes", p.Codes}, {"classes", p.Classes}, {"packages", p.Packages}} {
-		c.say("%s: %s", g.name, tallied(g.all))
+		for i, line := range wrapWords(g.name+": "+tallied(g.all), tableWidth-2) {
+			c.say("%s%s", strings.Repeat(" ", 2*min(i, 1)), line)
+		}
 	}
 	if cost := costs(p); cost != "" {
 		c.say("cost: %s", cost)
@@ -57,7 +59,7 @@ func tallied(all []deadletter.Tally) string {
 			parts = append(parts, fmt.Sprintf("and %d more", len(all)-i))
 			break
 		}
-		text := fmt.Sprintf("%s %d", plain(orDash(t.Name)), t.Letters)
+		text := fmt.Sprintf("%s ×%d", plain(orDash(t.Name)), t.Letters)
 		if t.Refused > 0 {
 			text += fmt.Sprintf(" (%d refused)", t.Refused)
 		}

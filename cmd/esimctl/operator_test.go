@@ -151,7 +151,7 @@ func testReplay(t *testing.T, s *stack) {
 	dry := s.exits(exitOK, "dlq", "replay", "--code", "11", "--dry-run")
 	require.Contains(t, dry.err, "3 dead letters would be replayed")
 	require.Contains(t, dry.err, "cost: 28.50 USD")
-	require.Contains(t, dry.err, "packages: "+aPackage+" 3")
+	require.Contains(t, dry.err, "packages: "+aPackage+" ×3")
 	require.Equal(t, 3, strings.Count(dry.out, "→ pending"))
 	groups := okJSON[[]deadletter.Group](s, "dlq", "list", "--group", "--code", "11")
 	require.Equal(t, []any{"11", "insufficient_credit", 3}, []any{groups[0].Code, groups[0].Class, groups[0].Letters})

@@ -166,7 +166,7 @@ func TestReplayAborted(t *testing.T) {
 	b.sim.SetBalance(0)
 	b.stopped("order", "kallur-digital-7days-1gb", 6)
 	b.sim.SetBalance(1_000_00)
-	job := b.startReplay(w.APIAddr(), credit11+`,"rate":0.5`)
+	job := b.startReplay(w.APIAddr(), credit11+`,"rate":0.1`)
 	require.Eventually(t, func() bool { return b.count("SELECT done FROM replay") > 0 }, unhurried, 20*time.Millisecond)
 	path := "replays/" + job.ID.String()
 	b.post(w, path+"/abort", `{"actor":"joe"}`, http.StatusBadRequest)

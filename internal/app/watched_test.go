@@ -165,7 +165,7 @@ func eventful(t *testing.T) *bench {
 	t.Helper()
 	b := setup(t, pressonesim.Config{})
 	b.lenientTokens()
-	b.env["UNKNOWN_POLICY"], b.env["RETRY_MAX_ATTEMPTS"], b.env["POLL_DEADLINE"], b.env["SUBMIT_TIMEOUT"] = "hold", "4", "2s", "1s"
+	b.env["UNKNOWN_POLICY"] = "hold"
 	return b
 }
 
@@ -182,7 +182,7 @@ func (b *bench) spoil(name string, f pressonesim.Fault) {
 // discard one and confirm that one was not bought; and waits until everything has ended.
 //
 // What is open then: a letter whose outcome is unknown (kallur, 9.5 dollars), two others whose
-// packages have no price here, one bought and not ready, and several refused.
+// packages have no price here, and several refused.
 func (v *watched) troubles() {
 	b := v.bench
 	b.t.Helper()
@@ -200,7 +200,7 @@ func (v *watched) troubles() {
 	b.spoil("cut-before", pressonesim.Fault{Action: pressonesim.Drop, Times: 1})
 	b.spoil("absent", status(4033, 1, 503))
 	b.spoil("gateway", status(0, 1, 502))
-	b.sim.AddPackage(pressonesim.Package{ID: "late", Price: 100, ReadyAfter: time.Hour})
+	b.sim.AddPackage(pressonesim.Package{ID: "late", Price: 100, ReadyAfter: 500 * time.Millisecond})
 	b.publish(message.Order, `{"request_id":"late","package_id":"late"}`)
 	ends += 10
 	b.endedWithin(ends, time.Minute)

@@ -92,8 +92,8 @@ func (r *Replayer) allow(ctx context.Context, job Replay, c canaries, quota int)
 
 // note says why a replay waits, if that has changed.
 func (r *Replayer) note(ctx context.Context, job Replay, p *progress, note string) error {
-	if note == p.note && note == job.Note {
-		return nil
+	if note == p.note && note == job.Note || note == "" && strings.HasPrefix(job.Note, "stopped: ") {
+		return nil // what stopped some of its letters stays to be seen
 	}
 	if _, err := r.Desk.DB.Exec(ctx, noteSQL, job.ID, note); err != nil {
 		return fmt.Errorf("deadletter: note: %w", err)

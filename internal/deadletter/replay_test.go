@@ -160,7 +160,7 @@ func TestReplayStartedTwiceAtOnce(t *testing.T) {
 	require.Equal(t, 40, released)
 	b.once(sagas)
 	_, err := b.Start(t.Context(), rejected)
-	require.ErrorIs(t, err, ErrNotFound, "none is open any more")
+	require.ErrorIs(t, err, ErrNoneMatch, "none is open any more")
 }
 
 // A letter that waits in one replay is refused by the next, and by whoever looks first.

@@ -106,16 +106,16 @@ func ends(set []ReplayLetter) (e Ends) {
 }
 
 // The row of the replay is locked first, here as by the runner, so that after this no
-// letter moves.
+// letter moves. One of which none waits is as good as done.
 const abortSQL = `
 WITH job AS (
     UPDATE replay
-    SET state = 'aborted', skipped = letters - done - refused - failed, note = $2, finished_at = now()
-    WHERE id = $1 AND state = 'running'
+    SET state = 'aborted', skipped = letters - done - refused - failed, note = left($2, 1000), finished_at = now()
+    WHERE id = $1 AND state = 'running' AND done + refused + failed + skipped < letters
     RETURNING id
 )
 UPDATE replay_letter
-SET state = 'skipped', why = $2, at = now()
+SET state = 'skipped', why = left($2, 1000), at = now()
 WHERE replay_id IN (SELECT id FROM job) AND state = 'waiting'`
 
 // Abort stops a replay: no letter moves any more by it. Those that had their turn go on.
@@ -137,14 +137,17 @@ func (d *Desk) Abort(ctx context.Context, id uuid.UUID, by By) (Replay, error) {
 		return Replay{}, fmt.Errorf("deadletter: abort: %w", err)
 	}
 	r, err := d.replayByID(ctx, id)
-	if err == nil && skipped == 0 {
-		err = &saga.RefusedError{Why: fmt.Sprintf("replay %s is %s already", id, r.State)}
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+		return r, err
+	case skipped > 0:
 		d.Metrics.count(Skipped, int(skipped))
 		d.Log.InfoContext(ctx, "replay aborted", "replay_id", id, "actor", by.Actor, "reason", by.Reason)
+		return r, nil
+	case r.State == Running:
+		return r, &saga.RefusedError{Why: fmt.Sprintf("every letter of replay %s has had its turn", id)}
 	}
-	return r, err
+	return r, &saga.RefusedError{Why: fmt.Sprintf("replay %s is %s already", id, r.State)}
 }
 
 const lockReplaySQL = `

@@ -62,6 +62,9 @@ func NewReplayer(cfg ReplayerConfig) *Replayer {
 // replayLease is how long a worker that died keeps others waiting.
 const replayLease = 10 * time.Second
 
+// longestPause is the longest pause after trouble.
+const longestPause = 15 * time.Second
+
 // errNotHolder says that another worker gives the turns.
 var errNotHolder = errors.New("deadletter: another worker is replaying")
 
@@ -74,9 +77,17 @@ func (r *Replayer) Run(ctx context.Context) {
 	}()
 	tick := time.NewTicker(r.Second)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		if err := r.turn(ctx); err != nil && !errors.Is(err, errNotHolder) && ctx.Err() == nil {
+	for troubles := 0; ctx.Err() == nil; {
+		switch err := r.turn(ctx); {
+		case err == nil, errors.Is(err, errNotHolder):
+			troubles = 0
+		case ctx.Err() == nil:
 			r.Desk.Log.WarnContext(ctx, "replay", "err", err)
+			troubles++
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(r.Second<<min(troubles, 10), longestPause)):
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 
@@ -32,6 +33,9 @@ const (
 
 // ErrRate refuses a rate.
 var ErrRate = fmt.Errorf("deadletter: the rate has to be one an hour to %d a second", MostRate)
+
+// ErrNoneMatch says that there is nothing to replay.
+var ErrNoneMatch = errors.New("deadletter: no open dead letter matches")
 
 // ramp is how many letters the first seconds of a replay release.
 var ramp = []int{1, 5, 20, 80, 320}
@@ -95,7 +99,7 @@ func (d *Desk) Start(ctx context.Context, n NewReplay) (Replay, error) {
 	}
 	switch {
 	case len(set) == 0:
-		return Replay{}, fmt.Errorf("deadletter: no open dead letter matches: %w", ErrNotFound)
+		return Replay{}, ErrNoneMatch
 	case willing == 0 && len(set) == 1:
 		return Replay{}, &saga.RefusedError{Why: why}
 	case willing == 0:

@@ -21,7 +21,7 @@ const notifyingLimit = 5 * time.Minute
 
 var (
 	sagasDesc = prometheus.NewDesc("esimflow_sagas",
-		"Open sagas. Read from Postgres by every process: use max by (kind, state), not sum.", []string{"kind", "state"}, nil)
+		"Open sagas; of those that notify, 200,000 at the most. Read from Postgres by every process: use max by (kind, state), not sum.", []string{"kind", "state"}, nil)
 	oldestDesc = prometheus.NewDesc("esimflow_saga_oldest_age_seconds",
 		"Age of the oldest saga in that state: since it was accepted or replayed (pending), its submission was begun (submitting, unknown), "+
 			"it was bought (polling), its result was committed (notifying); 0 if there is none. "+
@@ -64,11 +64,11 @@ WHERE worker IS NOT NULL AND state IN ('pending', 'submitting', 'unknown', 'poll
 GROUP BY state, kind`
 
 // Whoever waits for its result to be published is in the outbox. Read by its key it is as
-// long as what is in it; the table stays as long as it ever was.
+// long as what is in it; the table stays as long as it ever was. Its rows are wide, and after
+// hours without NATS there are many: so many are enough.
 const notifyingSQL = `
 SELECT split_part(subject, '.', 3), count(*), EXTRACT(EPOCH FROM now() - min(created_at))::float8
-FROM outbox
-WHERE saga_id IS NOT NULL AND id > 0
+FROM (SELECT subject, created_at FROM outbox WHERE saga_id IS NOT NULL ORDER BY id LIMIT 200000) first
 GROUP BY 1`
 
 // As they are claimed.

@@ -146,7 +146,7 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 			status, p.Kind = http.StatusUnauthorized, "unauthorized"
 		case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany), errors.Is(err, deadletter.ErrRate):
 			status, p.Kind = http.StatusBadRequest, "usage"
-		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoReplay),
+		case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoReplay), errors.Is(err, deadletter.ErrNoneMatch),
 			errors.Is(err, audit.ErrNotFound):
 			status, p.Kind = http.StatusNotFound, "not_found"
 		case paused != nil:

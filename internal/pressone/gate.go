@@ -128,23 +128,30 @@ SELECT lane, reason, failures, phase, ramp,
        ARRAY(SELECT name FROM gate_pause WHERE what = 'kind') AS kinds
 FROM provider_gate`
 
-// $1 is the longest that a lane is closed for, $2 that one that is down is, both in seconds. An operator's pause may be longer.
+// $1 is the longest that a lane is closed for, $2 the longest until a probe, and $3 the longest that one takes, all in seconds. An
+// operator's pause may be longer.
 const recallGateSQL = `
-UPDATE provider_gate AS g
+UPDATE provider_gate AS old
 SET closed_until = n.latest, updated_at = now()
-FROM (SELECT lane, now() + make_interval(secs => CASE WHEN phase = 'down' AND reason = 'outage' THEN $2::float8 ELSE $1::float8 END) AS latest
+FROM (SELECT lane, now() + make_interval(secs => CASE
+          WHEN phase <> 'down' OR reason <> 'outage' THEN $1::float8
+          WHEN probe_by = '' THEN $2::float8
+          ELSE $3::float8 END) AS latest
       FROM provider_gate) AS n
-WHERE g.lane = n.lane AND reason IN ('limited', 'account', 'outage') AND closed_until > n.latest`
+WHERE old.lane = n.lane AND reason IN ('limited', 'account', 'outage') AND closed_until > n.latest`
 
 // Refresh reads the rows. It is called at every heartbeat and on a hint. A lane that is closed for longer than any is was
 // closed before Postgres's clock was set back; it must not stay so for as long as that was.
 func (g *Gate) Refresh(ctx context.Context) error {
-	down := max(min(g.cfg.RetryMax, probeEveryMax), g.cfg.ProbeBudget)
-	if _, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds(), down.Seconds()); err != nil {
+	_, err := g.db.Exec(ctx, recallGateSQL, max(closureMax, g.cfg.RetryMax).Seconds(), g.probeEvery().Seconds(), g.cfg.ProbeBudget.Seconds())
+	if err != nil {
 		return fmt.Errorf("pressone: recall gate: %w", err)
 	}
 	return g.read(ctx)
 }
+
+// probeEvery is the longest time between two probes.
+func (g *Gate) probeEvery() time.Duration { return min(g.cfg.RetryMax, probeEveryMax) }
 
 // laneRow is a lane as stored, with times as seconds from now by Postgres's clock.
 type laneRow struct {

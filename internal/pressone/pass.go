@@ -25,14 +25,19 @@ type Pass struct {
 func (p Pass) Counted() bool { return p.Probe || p.ramp }
 
 // Room returns how many calls this worker may begin on the lane now: none when it is closed, one when it is time for the probe,
-// what is left of this worker's share during the ramp, and Unlimited otherwise. It costs no query.
+// what is left of this worker's share during the ramp, one to see whether there are tokens again, and Unlimited otherwise. It
+// costs no query.
 func (g *Gate) Room(lane Lane) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closedFor(lane) > 0 {
 		return 0
 	}
-	return g.state[lane].breaker.room(g.workers)
+	room := g.state[lane].breaker.room(g.workers)
+	if time.Until(g.token) <= 0 && g.state[LaneToken].failures > 0 {
+		return min(room, 1)
+	}
+	return room
 }
 
 // Pass is the pass of a call that is made whether the lane is open or not.
@@ -178,7 +183,7 @@ func (g *Gate) perform(ctx context.Context, do change, p Pass, from phase, limit
 	case stay:
 		return nil
 	case trip:
-		initial, longest := g.cfg.RetryInitial.Seconds(), min(g.cfg.RetryMax, probeEveryMax).Seconds()
+		initial, longest := g.cfg.RetryInitial.Seconds(), g.probeEvery().Seconds()
 		sql, args = tripGateSQL, []any{p.lane, from, g.holder, initial, longest}
 	case reopen:
 		sql, args = reopenGateSQL, []any{p.lane, g.holder}

@@ -13,8 +13,9 @@ import (
 // What was begun goes first, new requests after it, and each in the order in which they
 // were due. The stage is the state for as long as anybody polls for it; it is named here
 // although the argument names it too: the partial indexes are used only if it is. A state of
-// a newer version is not among these, and is left alone. The array keeps the planner from expecting many, and reading whole tables. Of paused
-// kinds, $4, nothing pending is taken but to give up: that is looked for only where something is closed.
+// a newer version is not among these, and is left alone. The array keeps the planner from
+// expecting many, and reading whole tables. Of paused kinds, $4, nothing pending is taken but
+// to give up; that is looked for only where something is closed.
 const claimSQL = `
 WITH begun AS (
     SELECT id
@@ -68,8 +69,8 @@ const plannedSQL = `SELECT set_config('enable_seqscan', 'off', true)`
 // Claim takes up to n due sagas in these states for a worker whose lease runs: first those
 // that were begun, which are bought, or may be, or were submitted in vain; however many new
 // ones wait, they do not wait behind them. Sagas past their deadline are taken in any
-// state: giving up needs no open lane. Pending ones of paused kinds wait likewise. It also returns how long it is until the next one in
-// these states is due; an hour if there is none.
+// state: giving up needs no open lane. Pending ones of paused kinds wait likewise. It also
+// returns how long it is until the next one in these states is due; an hour if there is none.
 func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int, paused ...message.Kind) (sagas []Saga, next time.Duration, err error) {
 	if paused == nil {
 		paused = []message.Kind{} // not NULL, which nothing is unequal to
