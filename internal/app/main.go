@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"esimflow/internal/config"
 )
@@ -56,14 +57,23 @@ func collectLessOften() {
 
 func run(ctx context.Context, p Program, cfg config.Config, log *slog.Logger) error {
 	log.InfoContext(ctx, "starting", "program", p, "config", cfg.String())
+	exporting, err := newExporting(ctx, p, config.Environ(), log)
+	if err != nil {
+		return err
+	}
+	// The last spans have what is left of the time to stop, and not much of it.
+	stopping, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(cfg.SubmitTimeout+shutdownMargin, end) })()
+	defer exporting.close(stopping)
 	if p == PublisherProgram {
-		publisher, err := NewPublisher(ctx, cfg, log)
+		publisher, err := NewPublisher(ctx, cfg, log, exporting.options()...)
 		if err != nil {
 			return err
 		}
 		return publisher.Run(ctx)
 	}
-	worker, err := NewWorker(ctx, cfg, log)
+	worker, err := NewWorker(ctx, cfg, log, exporting.options()...)
 	if err != nil {
 		return err
 	}
