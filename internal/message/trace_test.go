@@ -22,7 +22,11 @@ func TestSpanContext(t *testing.T) {
 	require.Empty(t, got.TraceState().String())
 
 	for _, bad := range []nats.Header{
-		nil, {}, {"traceparent": {""}}, {"traceparent": {"00-1"}}, {"traceparent": {}},
+		nil,
+		{},
+		{"traceparent": {""}},
+		{"traceparent": {"00-1"}},
+		{"traceparent": {}},
 		{"traceparent": {"00-00000000000000000000000000000000-00f067aa0ba902b7-01"}},
 		{"traceparent": {traceparent + "-more"}},
 	} {

@@ -114,6 +114,8 @@ func beginCommit(ctx context.Context, what string, size int) commitSpan {
 
 // beginShared begins the span of a commit that several steps share. It belongs to the first
 // one's trace, so that it is sampled as that one is, and it and all of them are linked both ways.
+//
+//nolint:contextcheck // a shared commit lives in nobody's context
 func beginShared(batch []*shared) commitSpan {
 	var c commitSpan
 	for _, one := range batch {
