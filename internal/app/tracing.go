@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/contrib/exporters/autoexport"
@@ -58,7 +59,7 @@ const (
 // tracingWanted reports whether the environment says where spans are to go.
 func tracingWanted(getenv func(string) string) bool {
 	exporter := getenv(otelExporter)
-	if getenv(otelDisabled) == "true" || exporter == "none" {
+	if strings.EqualFold(getenv(otelDisabled), "true") || exporter == "none" {
 		return false
 	}
 	return exporter != "" || getenv(otelEndpoint) != "" || getenv(otelTracesEndpoint) != ""

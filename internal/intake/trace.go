@@ -30,7 +30,7 @@ func (c *Consumer) tracedPart(ctx context.Context, batch []jetstream.Msg, until 
 	n := c.commitPart(ctx, batch, until)
 	span.SetAttributes(attribute.Int("messaging.batch.message_count", n))
 	for _, m := range batch[:n] {
-		if request := message.SpanContext(m.Headers()); request.IsValid() {
+		if request := message.SpanContext(ctx, m.Headers()); request.IsValid() {
 			span.AddLink(trace.Link{SpanContext: request})
 		}
 	}

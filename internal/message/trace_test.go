@@ -5,6 +5,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/message"
 )
@@ -13,7 +14,8 @@ import (
 // nothing, and neither does a tracestate.
 func TestSpanContext(t *testing.T) {
 	t.Parallel()
-	got := message.SpanContext(nats.Header{"Traceparent": {traceparent}, "tracestate": {"vendor=secret"}})
+	inside := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))
+	got := message.SpanContext(inside, nats.Header{"Traceparent": {traceparent}, "tracestate": {"vendor=secret"}})
 	require.True(t, got.IsValid())
 	require.True(t, got.IsRemote())
 	require.True(t, got.IsSampled())
@@ -30,6 +32,6 @@ func TestSpanContext(t *testing.T) {
 		{"traceparent": {"00-00000000000000000000000000000000-00f067aa0ba902b7-01"}},
 		{"traceparent": {traceparent + "-more"}},
 	} {
-		require.False(t, message.SpanContext(bad).IsValid(), "%v", bad)
+		require.False(t, message.SpanContext(inside, bad).IsValid(), "%v", bad)
 	}
 }

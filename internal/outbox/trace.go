@@ -21,7 +21,7 @@ func (r *Relay) begin(ctx context.Context, rows []row) (context.Context, trace.S
 	}
 	var links []trace.Link
 	for _, m := range rows {
-		if request := message.SpanContext(m.Header); request.IsValid() {
+		if request := message.SpanContext(ctx, m.Header); request.IsValid() {
 			links = append(links, trace.Link{SpanContext: request})
 		}
 	}

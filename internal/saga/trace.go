@@ -34,7 +34,7 @@ func (r *Runner) advance(ctx, work context.Context, s Saga) (Saga, Event, error)
 		attribute.String("esimflow.saga.id", s.ID.String()), attribute.String("esimflow.kind", string(s.Kind)),
 		attribute.String("esimflow.saga.from", string(s.State)), attribute.Int("esimflow.saga.attempt", s.Attempts),
 	)}
-	if request := message.SpanContext(s.Source.Header); request.IsValid() {
+	if request := message.SpanContext(ctx, s.Source.Header); request.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: request}))
 	}
 	ctx, span := r.tracer.Start(ctx, stepNames[s.State], options...)
@@ -114,8 +114,6 @@ func beginCommit(ctx context.Context, what string, size int) commitSpan {
 
 // beginShared begins the span of a commit that several steps share. It belongs to the first
 // one's trace, so that it is sampled as that one is, and it and all of them are linked both ways.
-//
-//nolint:contextcheck // a shared commit lives in nobody's context
 func beginShared(batch []*shared) commitSpan {
 	var c commitSpan
 	for _, one := range batch {

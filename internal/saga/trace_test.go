@@ -114,7 +114,7 @@ func TestUntracedCommitsCostNothing(t *testing.T) {
 		if recorded(ctx) != nil {
 			t.Fail()
 		}
-		beginShared(batch).end(len(batch), nil)
+		beginShared(batch).end(len(batch), nil) //nolint:contextcheck // a shared commit lives in nobody's context
 		beginCommit(ctx, commitRequests, len(batch)).end(len(batch), nil)
 	}))
 }
