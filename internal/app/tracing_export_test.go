@@ -151,3 +151,22 @@ func TestFlushingEndsWithTheTimeToStop(t *testing.T) {
 		})
 	}
 }
+
+// Either protocol can be asked for; what nobody knows is said before anything starts. (Not
+// parallel: the library reads the environment of the process.)
+func TestTracingProtocols(t *testing.T) {
+	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+	for _, protocol := range []string{"", "http/protobuf", "grpc"} {
+		t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+		tp, closing, err := app.Exporting(t.Context(), env)
+		require.NoError(t, err, protocol)
+		require.NotNil(t, tp, protocol)
+		closing(t.Context())
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
+	_, _, err := app.Exporting(t.Context(), env)
+	require.ErrorContains(t, err, "app: tracing: ")
+	t.Setenv("OTEL_TRACES_EXPORTER", "carrier-pigeon")
+	_, _, err = app.Exporting(t.Context(), env)
+	require.ErrorContains(t, err, "app: tracing: ")
+}

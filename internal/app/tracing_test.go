@@ -78,6 +78,16 @@ func (x *traced) under(parent tracetest.SpanStub) (found tracetest.SpanStubs) {
 	return found
 }
 
+// commits are the commits that a step shared.
+func (x *traced) commits(step tracetest.SpanStub) (found tracetest.SpanStubs) {
+	for _, s := range x.all() {
+		if s.Name == "commit decisions" && linked(s, step.SpanContext) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
 func names(spans tracetest.SpanStubs) (all []string) {
 	for _, s := range spans {
 		all = append(all, s.Name)
@@ -278,7 +288,12 @@ func TestFailuresAreTracedWithoutSecrets(t *testing.T) {
 	for _, want := range []string{"refused 33", "outcome_unknown"} {
 		require.Contains(t, said, want)
 	}
-	traced.named("saga look up", 2)
+	for _, s := range append(traced.named("saga look up", 2), traced.named("saga poll", 1)...) {
+		if attributeOf(s, "esimflow.kind") == "order" {
+			require.Len(t, s.Links, 1+len(traced.commits(s)), "its request, and its commits")
+			require.Equal(t, requestSpan, s.Links[0].SpanContext.SpanID().String(), "what was stored leads back to the request")
+		}
+	}
 	traced.named("GET /orders", 2)
 	traced.named("GET /sims/{iccid}/topups", 1)
 	traced.named("GET /sims/{iccid}", 1)
