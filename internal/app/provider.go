@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/config"
 	"esimflow/internal/message"
@@ -24,7 +25,7 @@ type provider struct {
 	limiter *pressone.Limiter
 }
 
-func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, gateChanged func()) (*provider, error) {
+func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, tracing trace.TracerProvider, gateChanged func()) (*provider, error) {
 	metrics := pressone.NewMetrics(reg)
 	p := &provider{
 		gate: pressone.NewGate(db, pressone.GateConfig{
@@ -36,7 +37,7 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	p.gate.OnChange(func(pressone.Lane) { gateChanged() })
 	client := pressone.Config{
 		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
-		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Now: wallClock,
+		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Tracing: tracing, Now: wallClock,
 	}
 	fetch, err := pressone.NewFetch(client)
 	if err != nil {

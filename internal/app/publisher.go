@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/config"
 	"esimflow/internal/deadletter"
@@ -30,15 +31,18 @@ type Publisher struct {
 	telemetry *ops.Server
 	problem   atomic.Pointer[error]
 	watching  watching
+	tracing   trace.TracerProvider // nil: no spans
 }
 
 // NewPublisher takes the telemetry address; nothing else happens until Run.
-func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger) (*Publisher, error) {
+func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger, more ...Option) (*Publisher, error) {
 	telemetry, err := ops.Listen(ctx, cfg.TelemetryAddr)
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry}, nil
+	return &Publisher{
+		cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry, tracing: optionsOf(more).tracing,
+	}, nil
 }
 
 // TelemetryAddr is where /metrics is served.
@@ -70,7 +74,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if ctx.Err() == nil {
 		store := saga.NewStore(db, saga.NewMetrics(p.reg))
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg, Tracing: p.tracing,
 		})
 		p.reg.MustRegister(monitor.Pools{"main": db})
 		collector := monitor.NewCollector(p.reg, p.log, p.watching.every, shared(db, store, policyOf(p.cfg), p.cfg)...)

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/audit"
 	"esimflow/internal/config"
@@ -36,10 +37,11 @@ type Worker struct {
 	telemetry *ops.Server
 	ready     atomic.Pointer[func() error]
 	watching  watching
+	tracing   trace.TracerProvider // nil: no spans
 }
 
 // NewWorker takes the addresses; nothing else happens until Run.
-func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worker, error) {
+func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger, more ...Option) (*Worker, error) {
 	api, err := ops.Listen(ctx, cfg.HTTPAddr)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worke
 		api.Close()
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, log: log, reg: newRegistry(WorkerProgram), api: api, telemetry: telemetry}
+	w := &Worker{cfg: cfg, log: log, reg: newRegistry(WorkerProgram), api: api, telemetry: telemetry, tracing: optionsOf(more).tracing}
 	w.notReady(nil)
 	return w, nil
 }
@@ -126,7 +128,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	defer vital.Close()
 	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
 	policy := policyOf(w.cfg)
-	provider, err := newProvider(w.cfg, db, name, w.reg, hint(message.GateHint))
+	provider, err := newProvider(w.cfg, db, name, w.reg, w.tracing, hint(message.GateHint))
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Policy: policy, MaxInFlight: w.cfg.MaxInFlight, LeaseTTL: w.cfg.LeaseTTL, Eager: w.cfg.PressOneRate == 0,
 		Budget: w.cfg.SubmitTimeout + shutdownMargin,
 		Store:  store, Lease: lease, Provider: provider.client, Gate: provider.gate, Limiter: provider.limiter,
-		Published: hint(message.OutboxHint), Log: w.log,
+		Published: hint(message.OutboxHint), Log: w.log, Tracing: w.tracing,
 		Beat: func(ctx context.Context, workers int) error {
 			provider.limiter.SetWorkers(workers)
 			provider.gate.SetWorkers(workers)
@@ -152,7 +154,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	for _, kind := range message.Kinds() {
 		consumers = append(consumers, intake.NewConsumer(intake.Config{
 			JetStream: js, DB: db, Store: store, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
-			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Young: min(time.Hour, w.cfg.Retention/2),
+			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Tracing: w.tracing, Young: min(time.Hour, w.cfg.Retention/2),
 		}))
 	}
 	desk := deadletter.NewDesk(deadletter.Config{

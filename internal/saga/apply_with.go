@@ -17,6 +17,7 @@ func (st *Store) ApplyWith(ctx context.Context, d Decision, also func(tx pgx.Tx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	span := beginCommit(ctx, commitDecisions, 1)
 	var other error
 	err = pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error {
 		if err := Durable(ctx, tx); err != nil {
@@ -33,6 +34,7 @@ func (st *Store) ApplyWith(ctx context.Context, d Decision, also func(tx pgx.Tx)
 		}
 		return err
 	})
+	span.end(1, err)
 	switch {
 	case err == nil:
 		st.metrics.moved(d)

@@ -62,7 +62,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	return st.sharing.add(d).wait(ctx)
+	return st.sharing.add(ctx, d).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
@@ -70,12 +70,14 @@ func (st *Store) Apply(ctx context.Context, d Decision) error {
 // troubles nobody else.
 func (st *Store) apply(batch []*shared) {
 	start := time.Now()
+	span := beginShared(batch)
 	decisions := decisionsOf(batch)
 	w, err := st.write(context.Background(), decisions, false)
 	if isLocked(err) {
 		w, err = st.write(context.Background(), decisions, true)
 	}
 	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
+	span.end(len(w.moved), err)
 	if len(batch) > 1 && isOfOne(err) {
 		for _, one := range batch {
 			st.apply([]*shared{one})
