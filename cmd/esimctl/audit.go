@@ -71,7 +71,7 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		c.say("The audit goes on in a worker: esimctl audit show %s", run.ID)
 		return c.print(run, func(w io.Writer) error { return writeRun(w, run) })
 	}
-	c.say("A worker does it, and goes on if this is interrupted: esimctl audit show %s", run.ID)
+	c.say("Audit %s: a worker does it, and goes on if this is interrupted.", run.ID)
 	bar := newBar(c.err)
 	defer bar.done()
 	for run.State == "running" {
