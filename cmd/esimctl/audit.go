@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -118,7 +119,9 @@ func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
 	switch open := report.Open(); {
 	case report.State == "failed":
 		return fmt.Errorf("the audit failed: %s", plain(report.Trouble))
-	case open > 0:
+	case open == 1:
+		return errors.New("1 finding is open; when it is explained: esimctl audit dismiss ID --reason TEXT")
+	case open > 1:
 		return fmt.Errorf("%d findings are open; when one is explained: esimctl audit dismiss ID --reason TEXT", open)
 	}
 	return nil

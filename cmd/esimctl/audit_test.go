@@ -55,7 +55,7 @@ func TestAudits(t *testing.T) {
 	require.Equal(t, audit.Adopted, report.Findings[0].Status)
 	require.Equal(t, hidden, report.Findings[0].RequestID)
 	require.Equal(t, byHand.ID, report.Findings[1].OrderID)
-	require.Contains(t, r.err, "1 findings are open")
+	require.Contains(t, r.err, "1 finding is open")
 	require.NotContains(t, r.out, "LPA:")
 	s.awaitState(hidden, saga.Completed)
 	require.Len(t, s.sim.Ledger().Package(hidden), 1)

@@ -148,10 +148,25 @@ var variable = []string{
 
 var variables = regexp.MustCompile(strings.Join(variable, "|"))
 
-// match reports whether printed is what the page says, words for words: columns are as wide
-// as what they hold, and lines break where they are full. It notes the ids in ids.
+// match reports whether printed is what the page says, or the same lines in another order:
+// what is under way at once ends in any. It notes the ids in ids.
 func (s *step) match(printed string, ids map[string]string) bool {
-	pattern, onPage := s.pattern(ids)
+	return match(s.want, printed, ids) || match(ordered(s.want), ordered(printed), ids)
+}
+
+// ordered is the lines of a text in an order that does not depend on what varies.
+func ordered(text string) string {
+	lines := strings.Split(text, "\n")
+	slices.SortStableFunc(lines, func(a, b string) int {
+		return strings.Compare(variables.ReplaceAllString(a, ""), variables.ReplaceAllString(b, ""))
+	})
+	return strings.Join(lines, "\n")
+}
+
+// match compares words: columns are as wide as what they hold, and lines break where they
+// are full.
+func match(want, printed string, ids map[string]string) bool {
+	pattern, onPage := pattern(want, ids)
 	m := regexp.MustCompile(pattern).FindStringSubmatch(strings.Join(strings.Fields(printed), " "))
 	if m == nil {
 		return false
@@ -165,10 +180,10 @@ func (s *step) match(printed string, ids map[string]string) bool {
 }
 
 // pattern is what has to be printed, and the ids that it catches.
-func (s *step) pattern(ids map[string]string) (pattern string, onPage []string) {
+func pattern(want string, ids map[string]string) (pattern string, onPage []string) {
 	var b strings.Builder
 	b.WriteString("(?s)^")
-	rest := strings.Join(strings.Fields(s.want), " ")
+	rest := strings.Join(strings.Fields(want), " ")
 	for {
 		at := variables.FindStringIndex(rest)
 		if at == nil {
@@ -176,8 +191,11 @@ func (s *step) pattern(ids map[string]string) (pattern string, onPage []string) 
 			return b.String(), onPage
 		}
 		before, word := rest[:at[0]], rest[at[0]:at[1]]
-		b.WriteString(regexp.QuoteMeta(before))
 		rest = rest[at[1]:]
+		if word == "…" { // and the spaces around it
+			before, rest = strings.TrimSuffix(before, " "), strings.TrimPrefix(rest, " ")
+		}
+		b.WriteString(regexp.QuoteMeta(before))
 		switch real, known := ids[word]; {
 		case known:
 			b.WriteString(regexp.QuoteMeta(real))
@@ -208,6 +226,11 @@ func TestGuidePatterns(t *testing.T) {
 	require.False(t, s.match("SAGA AGE\n"+id+"  1m30s\n…\norder 9671 (20261123-009671)\n", ids), "the id is another one")
 	require.False(t, s.match("SAGA AGE\n"+other+"  soon\n…\norder 9671 (20261123-009671)\n", ids))
 	require.False(t, s.match("SAGA AGE\n"+other+"  3s\norder 9671 (20261123-009671)\nand more\n", ids))
+
+	s = step{want: id + " ord-1\n" + other + " ord-2\n"}
+	ids = map[string]string{}
+	require.True(t, s.match(id+" ord-2\n"+other+" ord-1\n", ids), "the other one was faster")
+	require.Equal(t, map[string]string{id: other, other: id}, ids)
 }
 
 // Commands in the guide's sentences and tables are commands, too, and so are those of the

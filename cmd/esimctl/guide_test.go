@@ -76,7 +76,8 @@ func newGuide(t *testing.T) *guide {
 	require.NoError(t, os.Symlink(self, filepath.Join(bin, "esimctl"))) // see TestMain
 	built := make(chan error, 1)
 	go func() { built <- buildNATS(t.Context(), filepath.Join(bin, "nats")) }()
-	g.stack = startStack(t)
+	// A machine that is busy is not to look like a provider that is slow.
+	g.stack = startStack(t, "SUBMIT_TIMEOUT", "30s", "READ_TIMEOUT", "30s", "LEASE_TTL", "15s")
 	require.NoError(t, <-built)
 	// The reader's own module, with what this one has.
 	mod, err := os.ReadFile("../../go.mod")
@@ -142,10 +143,11 @@ func (g *guide) follow(s *step) (got string, ok bool) {
 	}
 }
 
-// looks reports whether a command changes nothing, so that it can be repeated.
+// looks reports whether a command changes nothing, or nothing as long as it finds nothing,
+// so that it can be repeated.
 func looks(line string) bool {
 	words := strings.Fields(line)
-	return len(words) > 2 && words[0] == "esimctl" && slices.Contains([]string{"list", "show", "trail", "findings"}, words[2])
+	return strings.HasPrefix(line, "nats consumer next ") || len(words) > 2 && words[0] == "esimctl" && slices.Contains([]string{"list", "show", "trail", "findings"}, words[2])
 }
 
 // checkWidth holds esimctl to its promise about tables.
