@@ -89,7 +89,7 @@ func (d *dev) start(ctx context.Context, once bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.log.Close()) }()
 
-	_, _ = fmt.Fprintln(d.cli.err, "Starting Postgres, NATS and the PressOne simulator …")
+	_, _ = fmt.Fprintln(d.err, "Starting Postgres, NATS and the PressOne simulator …")
 	pg, err := devstack.StartPostgres(ctx, devstack.PostgresConfig{Dir: filepath.Join(d.dir, "postgres"), Durable: true, Log: d.log})
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
 	if temporary {
 		kept = "removed at the end"
 	}
-	_, _ = fmt.Fprintf(d.cli.err, `
+	_, _ = fmt.Fprintf(d.err, `
   console      %s
   worker API   %s      (esimctl saga list, dlq list, …)
   metrics      %s

@@ -196,9 +196,9 @@ func pattern(want string, ids map[string]string) (pattern string, onPage []strin
 			before, rest = strings.TrimSuffix(before, " "), strings.TrimPrefix(rest, " ")
 		}
 		b.WriteString(regexp.QuoteMeta(before))
-		switch real, known := ids[word]; {
+		switch actual, known := ids[word]; {
 		case known:
-			b.WriteString(regexp.QuoteMeta(real))
+			b.WriteString(regexp.QuoteMeta(actual))
 		case word == "…":
 			b.WriteString(".*?")
 		case regexp.MustCompile("^" + anID + "$").MatchString(word):

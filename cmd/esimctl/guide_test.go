@@ -118,8 +118,8 @@ const guidePatience = time.Minute
 // follow types a command, and reports what it printed and whether that is what the page says.
 func (g *guide) follow(s *step) (got string, ok bool) {
 	line := s.text
-	for onPage, real := range g.ids {
-		line = strings.ReplaceAll(line, onPage, real)
+	for onPage, actual := range g.ids {
+		line = strings.ReplaceAll(line, onPage, actual)
 	}
 	patience := guidePatience
 	if *update {
@@ -127,7 +127,8 @@ func (g *guide) follow(s *step) (got string, ok bool) {
 	}
 	deadline := time.Now().Add(patience)
 	for {
-		code, printed := 0, ""
+		var code int
+		var printed string
 		if s.interrupt {
 			printed = g.interrupted(s, line, patience)
 		} else {

@@ -61,7 +61,7 @@ func TestBar(t *testing.T) {
 	require.NotContains(t, text, "\n")
 	require.NotContains(t, text, "\x1b[31m")
 	require.True(t, strings.HasSuffix(text, "\r\x1b[2K"), "%q", text)
-	for _, line := range strings.Split(text, "\r\x1b[2K") {
+	for line := range strings.SplitSeq(text, "\r\x1b[2K") {
 		require.Less(t, len([]rune(line)), 80)
 	}
 

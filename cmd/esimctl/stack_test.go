@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,9 +105,14 @@ func lookupIn(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
+// run runs a command line, whose tables have to fit a terminal.
 func (s *stack) run(args ...string) ran {
 	s.t.Helper()
-	return runIn(s.t, s.env, args...)
+	r := runIn(s.t, s.env, args...)
+	if !slices.Contains(args, "--reveal") && args[0] != "__complete" && !slices.Equal(args[:min(2, len(args))], []string{"dlq", "show"}) {
+		checkWidth(s.t, "esimctl "+strings.Join(args, " "), r.out)
+	}
+	return r
 }
 
 // runIn runs a command line in an environment, with nobody at the terminal.

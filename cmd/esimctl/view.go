@@ -24,9 +24,9 @@ type view struct {
 }
 
 func newView(t *traffic) *view {
-	v := &view{traffic: t, out: t.cli.out, told: map[string]bool{}}
+	v := &view{traffic: t, out: t.out, told: map[string]bool{}}
 	if t.json {
-		v.out = t.cli.err // there is data to come, on its own
+		v.out = t.err // there is data to come, on its own
 	}
 	if f, ok := v.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
