@@ -123,7 +123,7 @@ func (g *guide) follow(s *step) (got string, ok bool) {
 	}
 	patience := guidePatience
 	if *update {
-		patience = 4 * time.Second
+		patience = 10 * time.Second
 	}
 	deadline := time.Now().Add(patience)
 	for {
