@@ -84,14 +84,16 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 	flags := root.PersistentFlags()
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.StringVar(&c.actor, "actor", defaultActor(c.getenv), "who acts: recorded with every action")
+	flags.Lookup("actor").DefValue = "$USER"
 	flags.StringVar(&c.url, "url", "", "the worker's API (default ESIMFLOW_URL)")
 	root.AddCommand(
 		newMigrateCommand(c), newStreamsCommand(c),
 		newOrderCommand(c), newTopupCommand(c),
 		newSagaCommand(c), newDLQCommand(c), newReplayCommand(c), newAuditCommand(c),
 		newPauseCommand(c), newResumeCommand(c), newGateCommand(c),
-		newSimCommand(c), newDevCommand(), newBenchCommand(c),
+		newSimCommand(c), newDevCommand(c), newBenchCommand(c),
 	)
+	noFiles(root)
 	markRun(root)
 	return root
 }

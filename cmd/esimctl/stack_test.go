@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,8 +38,9 @@ type stack struct {
 }
 
 // startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
-// made by esimctl. An unknown outcome is held for an operator.
-func startStack(t *testing.T) *stack {
+// made by esimctl. An unknown outcome is held for an operator. Variables that are given, name
+// and value, come before its own.
+func startStack(t *testing.T, variables ...string) *stack {
 	t.Helper()
 	ns := devstack.NATS(t)
 	s := &stack{t: t, sim: pressonesim.New(pressonesim.Config{})}
@@ -52,6 +54,7 @@ func startStack(t *testing.T) *stack {
 		"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "1s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "2s",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "100ms", "POLL_INITIAL": "20ms", "POLL_MAX": "100ms", "USER": "maria",
 	}
+	s.env = s.with(variables...)
 	s.ok("streams", "apply")
 	s.nc, err = nats.Connect(ns.URL())
 	require.NoError(t, err)
@@ -102,9 +105,14 @@ func lookupIn(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
+// run runs a command line, whose tables have to fit a terminal.
 func (s *stack) run(args ...string) ran {
 	s.t.Helper()
-	return runIn(s.t, s.env, args...)
+	r := runIn(s.t, s.env, args...)
+	if !slices.Contains(args, "--reveal") && args[0] != "__complete" && !slices.Equal(args[:min(2, len(args))], []string{"dlq", "show"}) {
+		checkWidth(s.t, "esimctl "+strings.Join(args, " "), r.out)
+	}
+	return r
 }
 
 // runIn runs a command line in an environment, with nobody at the terminal.
