@@ -154,24 +154,6 @@ func TestFateOf(t *testing.T) {
 	}
 }
 
-// On a terminal, progress is one line that is drawn again: full when everything has ended.
-func TestBar(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	b := &bar{out: &out, terminal: true}
-	for _, done := range []int{0, 5, 10} {
-		b.draw(deadletter.ReplayReport{Replay: deadletter.Replay{State: deadletter.Running, Letters: 10, Done: done}, Ends: deadletter.Ends{Completed: done}})
-	}
-	b.done()
-	lines := strings.Split(out.String(), "\r")
-	require.Len(t, lines, 4)
-	for i, full := range []int{0, barWidth / 2, barWidth} {
-		require.Equal(t, full, strings.Count(lines[i+1], "█"))
-		require.Equal(t, barWidth-full, strings.Count(lines[i+1], "·"))
-	}
-	require.True(t, strings.HasSuffix(out.String(), "10 of 10 had their turn, 10 completed, 0 under way\n"))
-}
-
 // Whatever is in them, the tables fit the terminal.
 func TestReplayTablesFit(t *testing.T) {
 	t.Parallel()

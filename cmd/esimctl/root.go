@@ -91,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 		newOrderCommand(c), newTopupCommand(c),
 		newSagaCommand(c), newDLQCommand(c), newReplayCommand(c), newAuditCommand(c),
 		newPauseCommand(c), newResumeCommand(c), newGateCommand(c),
-		newSimCommand(c), newDevCommand(c), newBenchCommand(c),
+		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
 	noFiles(root)
 	markRun(root)

@@ -1,0 +1,18 @@
+package app
+
+import (
+	"time"
+
+	"esimflow/internal/config"
+)
+
+// StopBudget is how long a program takes to stop at the most, from SIGTERM to its end. Whoever
+// kills it earlier cuts a submission short, whose outcome is then unknown.
+func StopBudget(p Program, cfg config.Config) time.Duration {
+	// The last commit waits for Postgres as long as anybody does.
+	budget := postgresSilence + shutdownMargin
+	if p == WorkerProgram {
+		budget += cfg.SubmitTimeout
+	}
+	return budget
+}
