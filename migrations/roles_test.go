@@ -139,8 +139,7 @@ func TestRoles(t *testing.T) {
 			`SELECT public.remove_history('{}')`, `SET ROLE esimflow_app`,
 			`SET LOCAL transaction_read_only = off; CREATE TABLE redacted.mine ()`)
 		for _, write := range []string{`UPDATE saga SET version = 2`, `DELETE FROM outbox`} {
-			require.ErrorContains(t, try(t, conn, write), "read-only")
-			mayNot(t, conn, `SET LOCAL transaction_read_only = off; `+write)
+			mayNot(t, conn, write, `SET LOCAL transaction_read_only = off; `+write)
 		}
 	})
 }
