@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -192,4 +195,26 @@ func TestNATSLetsNobodyElseIn(t *testing.T) {
 			require.NotContains(t, err.Error(), "canary")
 		})
 	}
+}
+
+// The table in docs/nats.md has what the configuration has.
+func TestTheUsersOfNATSAreDocumented(t *testing.T) {
+	t.Parallel()
+	s := secureNATS(t)
+	document, err := os.ReadFile(filepath.Join(root, "docs", "nats.md"))
+	require.NoError(t, err)
+	quoted := func(subjects *server.SubjectPermission) string {
+		require.Empty(t, subjects.Deny)
+		return "`" + strings.Join(subjects.Allow, "`, `") + "`"
+	}
+	documented := 0
+	for _, u := range s.options(server.RANDOM_PORT).Users {
+		if u.Username == "sys" {
+			continue
+		}
+		require.NotNil(t, u.Permissions, u.Username)
+		require.Contains(t, string(document), "| "+u.Username+" | "+quoted(u.Permissions.Publish)+" | "+quoted(u.Permissions.Subscribe)+" |")
+		documented++
+	}
+	require.Equal(t, len(natsUsers), documented)
 }
