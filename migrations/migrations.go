@@ -86,7 +86,7 @@ func withProvider(ctx context.Context, url string, f func(*goose.Provider) error
 	if err != nil {
 		return errors.New("migrations: DATABASE_URL cannot be read") // the error quotes it
 	}
-	db := stdlib.OpenDB(*cfg.ConnConfig)
+	db := stdlib.OpenDB(*cfg.ConnConfig, stdlib.OptionAfterConnect(becomeOwner))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	p, err := newProvider(db)
 	if err != nil {
@@ -96,6 +96,27 @@ func withProvider(ctx context.Context, url string, f func(*goose.Provider) error
 		return fmt.Errorf("migrations: %w", err)
 	}
 	return ctx.Err()
+}
+
+// owner is the role that owns a database with roles (deploy/postgres/roles.sql).
+const owner = "esimflow_owner"
+
+const ownerSQL = `
+SELECT pg_get_userbyid(datdba)
+FROM pg_database
+WHERE datname = current_database()`
+
+// becomeOwner acts as the owner where the database has one that nobody logs in as: what is
+// made belongs to it, whoever migrates.
+func becomeOwner(ctx context.Context, conn *pgx.Conn) error {
+	var has string
+	if err := conn.QueryRow(ctx, ownerSQL).Scan(&has); err != nil || has != owner {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `SET ROLE `+owner); err != nil {
+		return fmt.Errorf("this database is migrated as esimflow_migrator, and %s may not become its owner: %w", conn.Config().User, err)
+	}
+	return nil
 }
 
 func newProvider(db *sql.DB) (*goose.Provider, error) {

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -56,7 +55,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(p.cfg, name, p.log)
+	nc, err := connectNATS(p.cfg, name, p.reg, p.log)
 	if err != nil {
 		return err
 	}
@@ -93,10 +92,7 @@ func (p *Publisher) ready(nc *nats.Conn) error {
 	} else if *problem != nil {
 		return *problem
 	}
-	if !nc.IsConnected() {
-		return fmt.Errorf("app: NATS is %s", nc.Status())
-	}
-	return nil
+	return natsProblem(nc)
 }
 
 // hooks is what JetStream's acknowledgement of a message means: a result completes its

@@ -88,7 +88,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(w.cfg, name, w.log)
+	nc, err := connectNATS(w.cfg, name, w.reg, w.log)
 	if err != nil {
 		return err
 	}
@@ -244,9 +244,7 @@ func readiness(ctx context.Context, nc *nats.Conn, lease *saga.Lease, consumers 
 		return errors.New("app: stopping")
 	}
 	var errs []error
-	if !nc.IsConnected() {
-		errs = append(errs, fmt.Errorf("app: NATS is %s", nc.Status()))
-	}
+	errs = append(errs, natsProblem(nc))
 	if !lease.Runs(lease.ID()) {
 		errs = append(errs, saga.ErrLeaseLost)
 	}

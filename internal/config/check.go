@@ -86,6 +86,7 @@ func (l *loader) checkConnections() {
 			l.problem("NATS_URL", "%v", err)
 		}
 	}
+	l.checkInbox()
 	l.checkFile("NATS_CREDS", l.cfg.NATSCreds)
 	l.checkFile("NATS_CA", l.cfg.NATSCA)
 	l.checkFile("NATS_CERT", l.cfg.NATSCert)

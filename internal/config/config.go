@@ -12,12 +12,13 @@ import (
 type Config struct {
 	DatabaseURL URL `env:"DATABASE_URL" need:"worker,publisher,migrate" file:"true" example:"postgres://esimflow:PASSWORD@db:5432/esimflow?sslmode=verify-full" help:"Postgres, as a URL or as key=value pairs"`
 
-	NATSURL      URL    `env:"NATS_URL" need:"worker,publisher,streams" file:"true" example:"nats://nats:4222" help:"NATS servers, separated by commas"`
-	NATSCreds    string `env:"NATS_CREDS" example:"/etc/nats/esimflow.creds" help:"path of a credentials file"`
-	NATSCA       string `env:"NATS_CA" example:"/etc/nats/ca.crt" help:"path of the authorities that the servers' certificates are checked against; empty: the system's"`
-	NATSCert     string `env:"NATS_CERT" example:"/etc/nats/tls.crt" help:"path of the client's certificate; goes with NATS_KEY"`
-	NATSKey      string `env:"NATS_KEY" example:"/etc/nats/tls.key" help:"path of the client certificate's key; goes with NATS_CERT"`
-	NATSReplicas int    `env:"NATS_REPLICAS" envDefault:"1" example:"3" help:"replicas of the streams, 1 to 5; 3 in production"`
+	NATSURL         URL    `env:"NATS_URL" need:"worker,publisher,streams" file:"true" example:"nats://nats:4222" help:"NATS servers, separated by commas"`
+	NATSCreds       string `env:"NATS_CREDS" example:"/etc/nats/esimflow.creds" help:"path of a credentials file"`
+	NATSCA          string `env:"NATS_CA" example:"/etc/nats/ca.crt" help:"path of the authorities that the servers' certificates are checked against; empty: the system's"`
+	NATSCert        string `env:"NATS_CERT" example:"/etc/nats/tls.crt" help:"path of the client's certificate; goes with NATS_KEY"`
+	NATSKey         string `env:"NATS_KEY" example:"/etc/nats/tls.key" help:"path of the client certificate's key; goes with NATS_CERT"`
+	NATSInboxPrefix string `env:"NATS_INBOX_PREFIX" example:"_INBOX_worker" help:"where answers of NATS arrive: a prefix that only this user may read; empty: _INBOX_ and the user of NATS_URL, or else the program (worker, publisher), or else _INBOX"`
+	NATSReplicas    int    `env:"NATS_REPLICAS" envDefault:"1" example:"3" help:"replicas of the streams, 1 to 5; 3 in production"`
 
 	PressOneBaseURL      string  `env:"PRESSONE_BASE_URL" need:"worker" example:"https://api.example.com/customer/v2" help:"PressOne's API, prefix included; https, or http on loopback"`
 	PressOneClientID     string  `env:"PRESSONE_CLIENT_ID" need:"worker" file:"true" example:"7c2f4a" help:"client id of the account"`
