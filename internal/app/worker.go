@@ -117,7 +117,12 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		return func() { _ = nc.Publish(subject, nil) } // it saves a wait; nothing depends on it
 	}
 	sagas := saga.NewMetrics(w.reg)
-	store := saga.NewStore(db, sagas)
+	keys, err := keysOf(w.cfg)
+	if err != nil {
+		return err
+	}
+	warnUnsealed(ctx, keys, w.log)
+	store := saga.NewStore(db, sagas).Sealed(keys)
 	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
 	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
 	if err != nil {

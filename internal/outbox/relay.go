@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // Hooks is what the acknowledgement of a message means to others.
@@ -37,6 +38,7 @@ type Config struct {
 	NATS  *nats.Conn
 	Name  string // of this relay, unique: for the leadership
 	Hooks Hooks
+	Keys  *seal.Keys // that results are sealed under; nil: none
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 }
