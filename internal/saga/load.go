@@ -89,25 +89,30 @@ func (st *Store) saga(r row) Saga {
 // the submission said. An answer that names another order is not about this one. What cannot be
 // opened, its key missing, is not known: PressOne is asked again by whoever has to know.
 func (st *Store) purchase(r row) *Purchase {
+	p, err := st.recorded(r)
+	st.metrics.opened(err)
+	return p
+}
+
+// recorded is purchase, with why there is none although something is on record.
+func (st *Store) recorded(r row) (_ *Purchase, missing error) {
 	if r.Data != nil { // if there is a sealed one too, a version before has written this after it
-		return r.Data
+		return r.Data, nil
 	}
 	if r.Sealed != nil {
-		p, err := st.openPurchase(r.ID, r.Sealed)
-		st.metrics.opened(err)
-		return p
+		return st.openPurchase(r.ID, r.Sealed)
 	}
 	for _, kept := range r.Answers {
 		answer, err := st.openAnswer(r.ID, kept)
-		st.metrics.opened(err)
 		if err != nil {
+			missing = err
 			continue
 		}
 		if o, err := pressone.ReadOrder(answer); err == nil && o.ID == deref(r.OrderID) {
-			return &Purchase{Order: o, answered: true}
+			return &Purchase{Order: o, answered: true}, nil
 		}
 	}
-	return nil
+	return nil, missing
 }
 
 func (st *Store) collect(rows pgx.Rows, err error) ([]Saga, error) {
