@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/publisher": {"internal/app", "internal/config"},
 	"cmd/esimctl": {
-		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/message",
+		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/seal", "internal/pressone", "internal/message",
 		"internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
 	},
 	"internal/bench": {
