@@ -43,12 +43,8 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	if err != nil {
 		return nil, fmt.Errorf("app: %w", err)
 	}
-	var keys [][]byte
-	for _, k := range cfg.EncryptionKeys {
-		keys = append(keys, []byte(k.Reveal()))
-	}
 	client.Tokens, err = pressone.NewSharedToken(pressone.SharedTokenConfig{
-		DB: db, Fetch: fetch, Gate: p.gate, Keys: keys, ClientID: cfg.PressOneClientID,
+		DB: db, Fetch: fetch, Gate: p.gate, Keys: rawKeys(cfg), ClientID: cfg.PressOneClientID,
 		ClientSecret: cfg.PressOneClientSecret.Reveal(), Holder: name, Metrics: metrics,
 	})
 	if err != nil {

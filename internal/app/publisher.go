@@ -50,6 +50,10 @@ func (p *Publisher) TelemetryAddr() string { return p.telemetry.Addr() }
 // Run relays the outbox until ctx is cancelled.
 func (p *Publisher) Run(ctx context.Context) error {
 	name := processName("publisher") + "-" + uuid.NewString()[:8]
+	keys, err := keysOf(p.cfg)
+	if err != nil {
+		return err
+	}
 	db, err := openPool(ctx, p.cfg, name, publisherPoolSize)
 	if err != nil {
 		return err
@@ -71,9 +75,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
 	if ctx.Err() == nil {
-		store := saga.NewStore(db, saga.NewMetrics(p.reg))
+		warnUnsealed(ctx, keys, p.log)
+		store := saga.NewStore(db, saga.NewMetrics(p.reg)).Sealed(keys)
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg, Tracing: p.tracing,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Keys: keys, Log: p.log, Reg: p.reg, Tracing: p.tracing,
 		})
 		p.reg.MustRegister(monitor.Pools{"main": db})
 		collector := monitor.NewCollector(p.reg, p.log, p.watching.every, shared(db, store, policyOf(p.cfg), p.cfg)...)

@@ -119,7 +119,12 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		return func() { _ = nc.Publish(subject, nil) } // it saves a wait; nothing depends on it
 	}
 	sagas := saga.NewMetrics(w.reg)
-	store := saga.NewStore(db, sagas)
+	keys, err := keysOf(w.cfg)
+	if err != nil {
+		return err
+	}
+	warnUnsealed(ctx, keys, w.log)
+	store := saga.NewStore(db, sagas).Sealed(keys)
 	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
 	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
 	if err != nil {
@@ -167,8 +172,12 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
 		Metrics: audit.NewMetrics(w.reg), Log: w.log,
 	})
+	retained := retention.NewMetrics(w.reg)
 	sweeper := retention.New(retention.Config{
-		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retention.NewMetrics(w.reg), Log: w.log,
+		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retained, Log: w.log,
+	})
+	wiper := retention.NewWiper(retention.WiperConfig{
+		DB: db, Store: store, Holder: name, Keep: w.cfg.CodesKeep, Metrics: retained, Log: w.log,
 	})
 	w.reg.MustRegister(monitor.Pools{"main": db, "lease": vital})
 	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
@@ -206,6 +215,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	runners.Go(func() { runErr = runner.Run(running) })
 	jobs.Go(func() { auditor.Run(ctx) })
 	jobs.Go(func() { sweeper.Run(ctx) })
+	jobs.Go(func() { wiper.Run(ctx) })
 	jobs.Go(func() { replayer.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {

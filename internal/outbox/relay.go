@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // Hooks is what the acknowledgement of a message means to others.
@@ -38,6 +39,7 @@ type Config struct {
 	NATS  *nats.Conn
 	Name  string // of this relay, unique: for the leadership
 	Hooks Hooks
+	Keys  *seal.Keys // that results are sealed under; nil: none
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 

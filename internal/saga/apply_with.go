@@ -11,7 +11,7 @@ import (
 // ApplyWith is Apply in a commit of its own, which also writes to beforehand: both, or
 // neither. An error of also's is returned as it is.
 func (st *Store) ApplyWith(ctx context.Context, d Decision, also func(tx pgx.Tx) error) error {
-	args, err := arguments([]Decision{d})
+	args, err := st.arguments([]Decision{d}, false)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (st *Store) ApplyWith(ctx context.Context, d Decision, also func(tx pgx.Tx)
 		}
 		var id uuid.UUID
 		var moved bool
-		err := tx.QueryRow(ctx, writeSQL, append(args, false)...).Scan(&id, &moved)
+		err := tx.QueryRow(ctx, writeSQL, args...).Scan(&id, &moved)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrConflict
 		}
