@@ -90,11 +90,14 @@ func setupSinceTheCopy(t *testing.T, sim pressonesim.Config) *sinceTheCopy {
 		}
 	}
 	b.env["DATABASE_URL"] = backup
-	b.db.Close()
-	var err error
-	b.db, err = pgxpool.New(t.Context(), backup)
+	lost, err := pgxpool.New(t.Context(), backup)
 	require.NoError(t, err)
-	t.Cleanup(b.db.Close)
+	b.db, lost = lost, b.db
+	t.Cleanup(func() {
+		b.checkSecrets()
+		b.db.Close()
+		b.db = lost // for what is checked at the end
+	})
 	require.Equal(t, 9, b.count("SELECT count(*) FROM saga"), "the copy knows nothing of what came since")
 	return b
 }
