@@ -35,6 +35,8 @@ type stack struct {
 	env map[string]string
 	sim *pressonesim.Sim
 	nc  *nats.Conn
+
+	stop, restart func() // worker and publisher
 }
 
 // startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
@@ -67,15 +69,24 @@ func startStack(t *testing.T, variables ...string) *stack {
 		}
 	})
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	worker, err := app.NewWorker(t.Context(), s.config(config.Worker), logger)
-	require.NoError(t, err)
-	s.start(worker.Run)
-	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
-	publisher, err := app.NewPublisher(t.Context(), s.config(config.Publisher), logger)
-	require.NoError(t, err)
-	s.start(publisher.Run)
-	require.Eventually(t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	s.stop = s.startPrograms(logger)
+	s.restart = func() { s.stop = s.startPrograms(logger) }
+	t.Cleanup(func() { s.stop() })
 	return s
+}
+
+// startPrograms starts a worker and a publisher, and waits until the worker is ready. What it
+// returns stops them.
+func (s *stack) startPrograms(logger *slog.Logger) (stop func()) {
+	s.t.Helper()
+	worker, err := app.NewWorker(s.t.Context(), s.config(config.Worker), logger)
+	require.NoError(s.t, err)
+	publisher, err := app.NewPublisher(s.t.Context(), s.config(config.Publisher), logger)
+	require.NoError(s.t, err)
+	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
+	stopWorker, stopPublisher := s.start(worker.Run), s.start(publisher.Run)
+	require.Eventually(s.t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	return func() { stopPublisher(); stopWorker() }
 }
 
 func (s *stack) config(need config.Need) config.Config {
@@ -85,14 +96,15 @@ func (s *stack) config(need config.Need) config.Config {
 	return cfg
 }
 
-func (s *stack) start(run func(context.Context) error) {
+// start runs a program; what it returns stops it.
+func (s *stack) start(run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	s.t.Cleanup(func() {
+	return func() {
 		cancel()
 		require.NoError(s.t, <-done)
-	})
+	}
 }
 
 // ran is what a command line did.

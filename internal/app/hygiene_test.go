@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"cmd/publisher": {"internal/app", "internal/config"},
 	"cmd/esimctl": {
 		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/seal", "internal/pressone", "internal/message",
-		"internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
+		"internal/restore", "internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
 	},
 	"internal/bench": {
 		"internal/app", "internal/message", "internal/config", "migrations", "internal/devstack", "internal/pressonesim",
@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/retention":  {"internal/saga", "internal/outbox"},
 	"internal/monitor":    {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
+	"internal/restore":    {"internal/message"}, // for cmd/esimctl
 	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message", "internal/seal"},
 	"internal/pressone":   {"internal/message", "internal/seal"},

@@ -101,7 +101,8 @@ func TestVersions(t *testing.T) {
 
 // The previous commit's programs and this one's work on the same database, under load and
 // with calls that go wrong. The new schema comes first; then the workers are replaced one
-// by one, and the publisher; then all is rolled back, and upgraded again.
+// by one, and the publisher in between; then all is rolled back, and upgraded again, the
+// publisher first.
 func versionsTakeTurns(t *testing.T, old earlier) {
 	t.Helper()
 	b := setup(t, pressonesim.Config{Chaos: pressonesim.Chaos{Rate: 0.2, Seed: 3, Reads: true, SlowFor: 200 * time.Millisecond}})
@@ -140,6 +141,7 @@ func versionsTakeTurns(t *testing.T, old earlier) {
 		{"new", func() { replace(1, newWorker) }},
 		{"rollback", func() { replace(0, oldWorker) }},
 		{"rolledback", func() { replace(1, oldWorker); replacePublisher(oldPublisher) }},
+		{"publisherfirst", func() { replacePublisher(newPublisher) }},
 		{"again", func() { replace(0, newWorker) }},
 	}
 	for _, s := range steps {
