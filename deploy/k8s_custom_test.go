@@ -203,8 +203,8 @@ type cnpgCluster struct {
 			} `json:"synchronous"`
 			Parameters map[string]string `json:"parameters"`
 		} `json:"postgresql"`
-		Storage    volumeSize                   `json:"storage"`
-		WALStorage volumeSize                   `json:"walStorage"`
+		Storage    volumeSize                  `json:"storage"`
+		WALStorage volumeSize                  `json:"walStorage"`
 		Resources  corev1.ResourceRequirements `json:"resources"`
 		Affinity   struct {
 			Enable      bool   `json:"enablePodAntiAffinity"`
@@ -227,16 +227,16 @@ type volumeSize struct {
 type cnpgScheduledBackup struct {
 	custom
 	Spec struct {
-		Cluster              struct {
+		Cluster struct {
 			Name string `json:"name"`
 		} `json:"cluster"`
-		Schedule             string                `json:"schedule"`
-		Method               string                `json:"method"`
-		Online               *bool                 `json:"online"`
-		Target               string                `json:"target"`
-		BackupOwnerReference string                `json:"backupOwnerReference"`
-		Immediate            bool                  `json:"immediate"`
-		Suspend              bool                  `json:"suspend"`
+		Schedule             string `json:"schedule"`
+		Method               string `json:"method"`
+		Online               *bool  `json:"online"`
+		Target               string `json:"target"`
+		BackupOwnerReference string `json:"backupOwnerReference"`
+		Immediate            bool   `json:"immediate"`
+		Suspend              bool   `json:"suspend"`
 	} `json:"spec"`
 }
 

@@ -36,21 +36,21 @@ func (o manifest) String() string { return o.Kind + "/" + o.Name }
 
 // kinds are the types of all that the overlays hold. What is not here is not decoded, and fails.
 var kinds = map[string]func() any{
-	"apps/v1 Deployment":                    func() any { return &appsv1.Deployment{} },
-	"batch/v1 Job":                          func() any { return &batchv1.Job{} },
-	"v1 ConfigMap":                          func() any { return &corev1.ConfigMap{} },
-	"v1 Secret":                             func() any { return &corev1.Secret{} },
-	"v1 Service":                            func() any { return &corev1.Service{} },
-	"v1 ServiceAccount":                     func() any { return &corev1.ServiceAccount{} },
-	"networking.k8s.io/v1 NetworkPolicy":    func() any { return &networkingv1.NetworkPolicy{} },
-	"policy/v1 PodDisruptionBudget":         func() any { return &policyv1.PodDisruptionBudget{} },
-	"keda.sh/v1alpha1 ScaledObject":         func() any { return &scaledObject{} },
-	"monitoring.coreos.com/v1 PodMonitor":   func() any { return &podMonitor{} },
+	"apps/v1 Deployment":                      func() any { return &appsv1.Deployment{} },
+	"batch/v1 Job":                            func() any { return &batchv1.Job{} },
+	"v1 ConfigMap":                            func() any { return &corev1.ConfigMap{} },
+	"v1 Secret":                               func() any { return &corev1.Secret{} },
+	"v1 Service":                              func() any { return &corev1.Service{} },
+	"v1 ServiceAccount":                       func() any { return &corev1.ServiceAccount{} },
+	"networking.k8s.io/v1 NetworkPolicy":      func() any { return &networkingv1.NetworkPolicy{} },
+	"policy/v1 PodDisruptionBudget":           func() any { return &policyv1.PodDisruptionBudget{} },
+	"keda.sh/v1alpha1 ScaledObject":           func() any { return &scaledObject{} },
+	"monitoring.coreos.com/v1 PodMonitor":     func() any { return &podMonitor{} },
 	"monitoring.coreos.com/v1 PrometheusRule": func() any { return &prometheusRule{} },
-	"jetstream.nats.io/v1beta2 Stream":      func() any { return &nackStream{} },
-	"jetstream.nats.io/v1beta2 Consumer":    func() any { return &nackConsumer{} },
-	"postgresql.cnpg.io/v1 Cluster":         func() any { return &cnpgCluster{} },
-	"postgresql.cnpg.io/v1 ScheduledBackup": func() any { return &cnpgScheduledBackup{} },
+	"jetstream.nats.io/v1beta2 Stream":        func() any { return &nackStream{} },
+	"jetstream.nats.io/v1beta2 Consumer":      func() any { return &nackConsumer{} },
+	"postgresql.cnpg.io/v1 Cluster":           func() any { return &cnpgCluster{} },
+	"postgresql.cnpg.io/v1 ScheduledBackup":   func() any { return &cnpgScheduledBackup{} },
 }
 
 // built has every overlay, once: kustomize keeps its schemas in one place for all.

@@ -70,7 +70,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var serveErr error
 	wg.Go(func() {
-		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(nc) }))
+		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(ctx, nc) }))
 	})
 
 	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
@@ -91,7 +91,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return errors.Join(err, serveErr)
 }
 
-func (p *Publisher) ready(nc *nats.Conn) error {
+func (p *Publisher) ready(ctx context.Context, nc *nats.Conn) error {
+	if ctx.Err() != nil {
+		return errors.New("app: stopping")
+	}
 	if problem := p.problem.Load(); problem == nil {
 		return errors.New("app: starting")
 	} else if *problem != nil {
