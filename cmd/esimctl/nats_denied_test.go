@@ -29,8 +29,10 @@ authorization { users: [{ user: ann, password: canary-password, permissions {
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
 	require.True(t, srv.ReadyForConnections(30*time.Second))
+	addr, ok := srv.Addr().(*net.TCPAddr)
+	require.True(t, ok)
 	s := &stack{t: t, env: map[string]string{
-		"NATS_URL": fmt.Sprintf("nats://ann:canary-password@127.0.0.1:%d", srv.Addr().(*net.TCPAddr).Port),
+		"NATS_URL": fmt.Sprintf("nats://ann:canary-password@127.0.0.1:%d", addr.Port),
 	}}
 
 	got := s.exits(exitFailed, "streams", "verify")

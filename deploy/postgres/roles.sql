@@ -14,6 +14,8 @@
 --
 -- Migration 19 says what app and readonly may do.
 
+SET lock_timeout = '5s'; -- rather run it again than be in the way of what moves
+
 DO $$
 DECLARE
     name text;
@@ -56,7 +58,7 @@ BEGIN
         SELECT n.nspname, c.relname, c.relkind
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('public', 'redacted') AND c.relkind IN ('r', 'p', 'v')
+        WHERE n.nspname IN ('public', 'redacted') AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> 'esimflow_owner'
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') -- an extension's
     LOOP
         EXECUTE format('ALTER %s %I.%I OWNER TO esimflow_owner', CASE it.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, it.nspname, it.relname);
@@ -65,7 +67,7 @@ BEGIN
         SELECT p.oid::regprocedure AS signature
         FROM pg_proc p
         JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname IN ('public', 'redacted')
+        WHERE n.nspname IN ('public', 'redacted') AND pg_get_userbyid(p.proowner) <> 'esimflow_owner'
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO esimflow_owner', it.signature);

@@ -71,7 +71,7 @@ type natsWatch struct {
 	denied *prometheus.CounterVec
 
 	mu   sync.Mutex
-	last string // why it could not connect, as it was logged
+	said time.Time // when it was last logged why it cannot connect; zero since it could
 }
 
 // asynchronous takes up an error that answers nothing. Of a publish that is denied this is
@@ -90,12 +90,15 @@ func (w *natsWatch) asynchronous(err error) {
 	}
 }
 
-// unreachable logs why a connection was not made, once for as long as it is the same.
+// unreachableEvery is how often it is logged why NATS cannot be connected to: it is tried twice
+// a second, and the reasons of several servers take turns.
+const unreachableEvery = 10 * time.Second
+
 func (w *natsWatch) unreachable(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if text := err.Error(); text != w.last {
-		w.last = text
+	if w.said.IsZero() || time.Since(w.said) >= unreachableEvery {
+		w.said = time.Now()
 		w.log.Warn("NATS cannot be connected to", "err", err) //nolint:sloglint // a callback without a context
 	}
 }
@@ -103,5 +106,5 @@ func (w *natsWatch) unreachable(err error) {
 func (w *natsWatch) connected() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.last = ""
+	w.said = time.Time{}
 }

@@ -180,7 +180,7 @@ func TestNATSLetsNobodyElseIn(t *testing.T) {
 		options []nats.Option
 		want    string
 	}{
-		"without a certificate": {s.url("worker"), []nats.Option{nats.RootCAs(s.ca.File)}, "certificate required"},
+		"without a certificate": {s.url("worker"), []nats.Option{nats.RootCAs(s.ca.File)}, ""},
 		"with another password": {
 			strings.Replace(s.url("worker"), "canary-worker", "canary-reader", 1),
 			[]nats.Option{nats.RootCAs(s.ca.File), cert},
@@ -190,11 +190,15 @@ func TestNATSLetsNobodyElseIn(t *testing.T) {
 		"without trust in it": {s.url("worker"), []nats.Option{nats.Secure(), cert}, "signed by unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := nats.Connect(c.url, c.options...)
-			require.ErrorContains(t, err, c.want)
+			_, err := nats.Connect(c.url, c.options...) // without a certificate: whichever word of its end is read first
+			require.Error(t, err)
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want)
+			}
 			require.NotContains(t, err.Error(), "canary")
 		})
 	}
+	require.Eventually(t, func() bool { return s.server.NumClients() == 0 }, time.Minute, 10*time.Millisecond)
 }
 
 // The table in docs/nats.md has what the configuration has.

@@ -73,19 +73,19 @@ func setupSecuredOn(t *testing.T, dsn string) *securedBench {
 	return b
 }
 
-// workerAs starts a worker as the user of NATS, publisherAs a publisher.
-func (b *securedBench) workerAs(user string) *app.Worker {
+// worker starts a worker as its user of NATS, and does not wait for it; publisher a publisher.
+func (b *securedBench) worker() *app.Worker {
 	b.t.Helper()
-	maps.Copy(b.env, b.nats.env(user))
+	maps.Copy(b.env, b.nats.env("worker"))
 	w, err := app.NewWorker(b.t.Context(), b.config(config.Worker), b.logger())
 	require.NoError(b.t, err)
 	b.run(w.Run)
 	return w
 }
 
-func (b *securedBench) publisherAs(user string) *app.Publisher {
+func (b *securedBench) publisher() *app.Publisher {
 	b.t.Helper()
-	maps.Copy(b.env, b.nats.env(user))
+	maps.Copy(b.env, b.nats.env("publisher"))
 	p, err := app.NewPublisher(b.t.Context(), b.config(config.Publisher), b.logger())
 	require.NoError(b.t, err)
 	b.run(p.Run)
@@ -104,7 +104,7 @@ func (b *securedBench) ask(k message.Kind, body string) {
 }
 
 // answer waits for a request's result of that type, as the reader does.
-func (b *securedBench) answer(requestID, outcome string) event {
+func (b *securedBench) answer(requestID, outcome string) {
 	b.t.Helper()
 	consumer, err := b.reader.js.Consumer(b.t.Context(), message.EventsStream, "results")
 	require.NoError(b.t, err)
@@ -119,13 +119,11 @@ func (b *securedBench) answer(requestID, outcome string) event {
 		}
 		return b.results[requestID].Type != ""
 	}, time.Minute, time.Millisecond, "no result of %s", requestID)
-	got := b.results[requestID]
-	require.Contains(b.t, got.Type, "."+outcome+".")
+	require.Contains(b.t, b.results[requestID].Type, "."+outcome+".")
 	delete(b.results, requestID)
-	return got
 }
 
-// stopOnce makes PressOne refuse one order of a package of its own.
+// refuseOnce makes PressOne refuse one order of a package of its own.
 func (b *securedBench) refuseOnce(pkg string) {
 	b.sim.AddPackage(pressonesim.Package{ID: pkg, Price: 450})
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, PackageID: pkg, Action: pressonesim.Status, Status: 422, Code: 33, Times: 1})
@@ -176,8 +174,8 @@ func (b *securedBench) copies() uint64 {
 // both sides, and nobody asks for what it may not have.
 func TestTheMainJobWithTheUsersOfNATS(t *testing.T) {
 	b := setupSecured(t)
-	w := b.workerAs("worker")
-	p := b.publisherAs("publisher")
+	w := b.worker()
+	p := b.publisher()
 	ready(t, w)
 	b.mainJob(w)
 	require.Equal(t, map[string]float64{"publish": 0, "subscribe": 0}, denied(t, w.TelemetryAddr()))
@@ -191,7 +189,7 @@ func TestTheMainJobWithTheUsersOfNATS(t *testing.T) {
 // outbox, the log names the subject, and a metric counts. The right user sends it all.
 func TestDeniedByNATS(t *testing.T) {
 	b := setupSecured(t)
-	ready(t, b.workerAs("worker"))
+	ready(t, b.worker())
 	maps.Copy(b.env, b.nats.env("ops"))
 	wrong, err := app.NewPublisher(t.Context(), b.config(config.Publisher), b.logger())
 	require.NoError(t, err)
@@ -211,7 +209,7 @@ func TestDeniedByNATS(t *testing.T) {
 
 	stop()
 	require.NoError(t, <-ended)
-	b.publisherAs("publisher")
+	b.publisher()
 	b.answer("waits", "completed")
 }
 
@@ -219,7 +217,7 @@ func TestDeniedByNATS(t *testing.T) {
 // long as the server has another, and taken when it has the right one.
 func TestARefusedPasswordIsTriedAgain(t *testing.T) {
 	b := setupSecured(t)
-	w := b.workerAs("worker")
+	w := b.worker()
 	ready(t, w)
 	was := b.nats.passwords["worker"]
 	b.nats.passwords["worker"] = "canary-another"

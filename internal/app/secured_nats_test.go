@@ -100,7 +100,12 @@ func (s *securedNATS) restart() {
 	s.start(port)
 }
 
-func (s *securedNATS) port() int { return s.server.Addr().(*net.TCPAddr).Port }
+func (s *securedNATS) port() int {
+	s.t.Helper()
+	addr, ok := s.server.Addr().(*net.TCPAddr)
+	require.True(s.t, ok)
+	return addr.Port
+}
 
 // url is where a user logs in.
 func (s *securedNATS) url(user string) string {
