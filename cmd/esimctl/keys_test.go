@@ -71,6 +71,7 @@ func TestKeysRotate(t *testing.T) {
 	require.Equal(t, map[string]int64{
 		"saga_answer|body not encrypted": 601, "saga_answer|body other": 602,
 		"saga_purchase|sealed not encrypted": 1, "saga_purchase|sealed other": 1, "outbox|body other": 1, "provider_token|ciphertext other": 1,
+		"digest_key|key not encrypted": 1,
 	}, status())
 
 	s.env["ENCRYPTION_KEY"] = text('b') // the old one was taken away too early
@@ -82,10 +83,11 @@ func TestKeysRotate(t *testing.T) {
 	require.Equal(t, map[string]int64{
 		"saga_answer|body first": 601, "saga_answer|body not in ENCRYPTION_KEY": 602,
 		"saga_purchase|sealed first": 1, "saga_purchase|sealed not in ENCRYPTION_KEY": 1, "outbox|body not in ENCRYPTION_KEY": 1,
+		"digest_key|key first": 1,
 	}, status())
 
 	s.env["ENCRYPTION_KEY"] = text('b') + "," + text('a')
-	want := []saga.Rewrapped{{Column: "saga_answer|body", Done: 602}, {Column: "saga_purchase|sealed", Done: 1}, {Column: "outbox|body", Done: 1}, {Column: "provider_token|ciphertext"}}
+	want := []saga.Rewrapped{{Column: "saga_answer|body", Done: 602}, {Column: "saga_purchase|sealed", Done: 1}, {Column: "outbox|body", Done: 1}, {Column: "provider_token|ciphertext"}, {Column: "digest_key|key"}}
 	require.Equal(t, want, okJSON[[]saga.Rewrapped](s, "keys", "rewrap"))
 	for i := range want {
 		want[i].Done = 0
@@ -93,7 +95,7 @@ func TestKeysRotate(t *testing.T) {
 	require.Equal(t, want, okJSON[[]saga.Rewrapped](s, "keys", "rewrap"), "nothing is left to do")
 
 	s.env["ENCRYPTION_KEY"] = text('b')
-	require.Equal(t, map[string]int64{"saga_answer|body first": answers, "saga_purchase|sealed first": 2, "outbox|body first": 1}, status())
+	require.Equal(t, map[string]int64{"saga_answer|body first": answers, "saga_purchase|sealed first": 2, "outbox|body first": 1, "digest_key|key first": 1}, status())
 	require.Contains(t, s.ok("keys", "status"), "first")
 	fresh, err := seal.New([][]byte{key('b')})
 	require.NoError(t, err)

@@ -192,6 +192,9 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
 		return nil
 	}
+	if loadDigestKey(ctx, store, w.log); ctx.Err() != nil {
+		return nil
+	}
 	ready := func() error { return readiness(ctx, nc, lease, consumers) }
 	w.ready.Store(&ready)
 	w.log.InfoContext(ctx, "worker started", "name", name, "api", w.APIAddr(), "telemetry", w.TelemetryAddr())

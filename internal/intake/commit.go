@@ -27,6 +27,7 @@ type arrival struct {
 	letter   message.DeadLetter // if not
 	result   string             // accepted, duplicate, conflict, malformed
 	buried   bool               // the letter is new: it was not delivered before
+	erased   bool               // what is on record for its key was erased
 }
 
 // patience is how long a batch waits for the runner to have room, rather than be stored as
@@ -197,6 +198,7 @@ func (c *Consumer) accept(ctx context.Context, arrivals []*arrival) error {
 // compare says what a request is beside what is on record for its key.
 func (a *arrival) compare(known saga.Known) {
 	s := a.decision.After
+	a.erased = known.Erased
 	switch {
 	case known.ID == s.ID:
 		a.result = resultAccepted

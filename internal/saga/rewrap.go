@@ -34,6 +34,8 @@ FROM (
     SELECT 'outbox|body', CASE WHEN next_at IS NULL THEN substring(body FROM 1 FOR 5) END FROM outbox WHERE saga_id IS NOT NULL
     UNION ALL
     SELECT 'provider_token|ciphertext', substring(ciphertext FROM 1 FOR 5) FROM provider_token WHERE ciphertext IS NOT NULL
+    UNION ALL
+    SELECT 'digest_key|key', substring(key FROM 1 FOR 5) FROM digest_key
 ) AS all_of_it
 GROUP BY 1, 2
 ORDER BY 1, 2`
@@ -75,7 +77,7 @@ func (st *Store) Rewrap(ctx context.Context, progress func(Rewrapped)) ([]Rewrap
 		walk func(context.Context, *Rewrapped, func()) error
 	}{
 		{AnswerColumn, st.rewrapAnswers}, {PurchaseColumn, st.rewrapPurchases}, {outbox.BodyColumn, st.rewrapOutbox},
-		{"provider_token|ciphertext", st.dropToken},
+		{"provider_token|ciphertext", st.dropToken}, {DigestColumn, st.rewrapDigestKey},
 	} {
 		r := Rewrapped{Column: column.name}
 		err := column.walk(ctx, &r, func() { progress(r) })
@@ -245,6 +247,27 @@ func (st *Store) dropToken(ctx context.Context, r *Rewrapped, done func()) error
 		return fmt.Errorf("saga: rewrap: token: %w", err)
 	}
 	r.Done = tag.RowsAffected()
+	done()
+	return nil
+}
+
+// rewrapDigestKey seals the key that erased requests are recognised with.
+func (st *Store) rewrapDigestKey(ctx context.Context, r *Rewrapped, done func()) error {
+	var kept []byte
+	if err := st.db.QueryRow(ctx, digestKeySQL).Scan(&kept); err != nil {
+		return translate("rewrap", err)
+	}
+	if st.keys.Current(kept) {
+		return nil
+	}
+	_, sealed := seal.KeyOf(kept)
+	if value := st.reseal(r, DigestColumn, uuid.Nil, kept, !sealed); value != nil {
+		tag, err := st.db.Exec(ctx, sealDigestKeySQL, kept, value)
+		if err != nil {
+			return translate("rewrap", err)
+		}
+		r.Done = tag.RowsAffected()
+	}
 	done()
 	return nil
 }

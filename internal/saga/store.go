@@ -35,6 +35,8 @@ type Store struct {
 	metrics *Metrics
 	sharing sharing
 	keys    *seal.Keys // for what is secret in it; nil: it is stored as it is
+
+	digestKey []byte // that erased requests are recognised with; nil: it is not known
 }
 
 // NewStore returns a store over db.
