@@ -41,7 +41,7 @@ INSERT INTO gate_pause AS p (what, name, actor, reason)
 VALUES ('kind', $1, $2, $3)
 ON CONFLICT (what, name) DO UPDATE
 SET actor = excluded.actor, paused_at = now(),
-    reason = CASE WHEN starts_with(p.reason, $4) THEN excluded.reason
+    reason = CASE WHEN starts_with(p.reason, $4) THEN excluded.reason || coalesce(substring(p.reason FROM ' \(paused before by .*$'), '')
                   ELSE excluded.reason || ' (paused before by ' || p.actor || ': ' || p.reason || ')' END`
 
 const trailSQL = `
