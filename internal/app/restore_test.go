@@ -169,14 +169,20 @@ func (b *bench) audit(w *app.Worker, from time.Time) map[string]any {
 	return report
 }
 
-func (b *bench) redelivered() {
+// redelivered has everything delivered again to a worker that starts then, and waits until all
+// is taken. Upstream has sent one request again meanwhile.
+func (b *sinceTheCopy) redelivered() (w *app.Worker) {
 	b.t.Helper()
 	_, err := restore.Redeliver(b.t.Context(), b.js)
 	require.NoError(b.t, err)
+	b.publish(message.Order, order("since-1"))
+	w, _ = b.brief()
+	b.resumeReading(w)
 	require.Eventually(b.t, func() bool {
 		left, err := restore.Left(b.t.Context(), b.js)
 		return err == nil && left == 0
 	}, time.Minute, 50*time.Millisecond)
+	return w
 }
 
 // openFindings are the orders of a report's findings that are open.
@@ -201,9 +207,7 @@ func TestPostgresIsRestoredToAnOlderPoint(t *testing.T) {
 	require.Equal(t, int64(6), begun.Extended)
 	require.Equal(t, int64(2), begun.OpenDead)
 
-	w, _ := b.brief()
-	b.resumeReading(w)
-	b.redelivered()
+	w := b.redelivered()
 	require.Equal(t, 14, b.count("SELECT count(*) FROM saga"), "all but the one that was purged")
 	require.Equal(t, b.sold, b.sim.SoldCount())
 	// One was bought under another message of its request, or by an earlier version.
@@ -265,9 +269,7 @@ func TestARestoredPostgresIsNotOpenedAsItIs(t *testing.T) {
 func TestTopupsOfARestoredPostgresAreGivenByHand(t *testing.T) {
 	b := setupSinceTheCopy(t, pressonesim.Config{Knobs: pressonesim.Knobs{TopupDescription: pressonesim.Replaced}})
 	b.begin()
-	w, _ := b.brief()
-	b.resumeReading(w)
-	b.redelivered()
+	w := b.redelivered()
 	report := b.audit(w, b.copiedAt)
 	require.Len(t, openFindings(report), 3, "%v", report)
 	iccids := pressonesim.DefaultICCIDs()

@@ -144,3 +144,17 @@ func CopiedAt(reason string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339, rest[:len("2006-01-02T15:04:05Z")])
 	return t, err == nil
 }
+
+const openingSQL = `
+SELECT count(*)
+FROM gate_pause
+WHERE what = 'kind' AND starts_with(reason, $1)`
+
+// Opening reports whether the database is paused as Begin has left it.
+func Opening(ctx context.Context, db *pgx.Conn) (bool, error) {
+	var n int
+	if err := db.QueryRow(ctx, openingSQL, prefix).Scan(&n); err != nil {
+		return false, fmt.Errorf("restore: %w", err)
+	}
+	return n == len(message.Kinds()), nil
+}
