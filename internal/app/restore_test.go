@@ -217,8 +217,8 @@ func TestPostgresIsRestoredToAnOlderPoint(t *testing.T) {
 	require.Len(t, openFindings(report), 2, "%v", report)
 	require.Equal(t, 2, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'orphan' AND why LIKE '%restored from an older point%'"))
 	require.Equal(t, 8, b.count("SELECT count(*) FROM audit_finding WHERE status = 'adopted'"))
-	known := b.result("since-2", 1).Data["order"].(map[string]any)["id"] // upstream was told whose it is
-	b.post(w, "sagas/since-2/adopt", fmt.Sprintf(`{"order_id":%.0f,"actor":"ann","reason":"its result names it"}`, known), http.StatusOK)
+	known, _ := b.result("since-2", 1).Data["order"].(map[string]any) // upstream was told whose it is
+	b.post(w, "sagas/since-2/adopt", fmt.Sprintf(`{"order_id":%.0f,"actor":"ann","reason":"its result names it"}`, known["id"]), http.StatusOK)
 	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM audit_finding WHERE status = 'open'") == 1 }, time.Minute, 20*time.Millisecond)
 	open := openFindings(b.audit(w, b.copiedAt))
 	require.Len(t, open, 1)
