@@ -25,8 +25,8 @@ bought since is not in it, and workers that ran on it as it is would buy it agai
 
   stop every worker and publisher, restore the database
   esimctl restore begin --copied-at TIME --reason TEXT   before the first of them starts
-  start one worker and the publisher
   esimctl restore redeliver --reason TEXT                what was taken since is taken again
+  start one worker and the publisher
   esimctl restore finish --reason TEXT                   audits, and resumes if no order is left
 
 docs/operations.md says what is lost, and why nothing is bought twice.`,
@@ -66,13 +66,9 @@ day before it.`,
 }
 
 func (c *cli) restoreBegin(ctx context.Context, copiedAt time.Time, by restore.By) error {
-	cfg, err := config.Load(c.lookup, config.Migrate)
+	conn, err := c.database(ctx)
 	if err != nil {
-		return usagef("%w", err)
-	}
-	conn, err := pgx.Connect(ctx, cfg.DatabaseURL.Reveal())
-	if err != nil {
-		return errors.New("Postgres does not answer at " + cfg.DatabaseURL.String())
+		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	begun, err := restore.Begin(ctx, conn, copiedAt, by)
@@ -82,12 +78,25 @@ func (c *cli) restoreBegin(ctx context.Context, copiedAt time.Time, by restore.B
 	if err != nil {
 		return err
 	}
-	c.say("Nothing is bought on this database now. Start one worker and the publisher, then: esimctl restore redeliver")
+	c.say("Nothing is bought on this database now. Next: esimctl restore redeliver")
 	return c.print(begun, func(w io.Writer) error {
 		return writeFields(w, "copied at", instant(begun.CopiedAt), "paused", strings.Join(begun.Paused, ", "),
 			"replays aborted", strconv.FormatInt(begun.Replays, 10), "audits ended", strconv.FormatInt(begun.Audits, 10),
 			"deadlines moved", strconv.FormatInt(begun.Extended, 10), "open dead letters", strconv.FormatInt(begun.OpenDead, 10))
 	})
+}
+
+// database connects to the database itself: no worker runs.
+func (c *cli) database(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := config.Load(c.lookup, config.Migrate)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	conn, err := pgx.Connect(ctx, cfg.DatabaseURL.Reveal())
+	if err != nil {
+		return nil, errors.New("Postgres does not answer at " + cfg.DatabaseURL.String())
+	}
+	return conn, nil
 }
 
 func newRestoreRedeliverCommand(c *cli) *cobra.Command {
@@ -98,8 +107,9 @@ func newRestoreRedeliverCommand(c *cli) *cobra.Command {
 		Short: "Have every request on the stream delivered again",
 		Long: `Have every request on the stream delivered again, by making the consumers anew. What the database
 knows changes nothing; what was taken since the copy is taken again, under the reference that it
-had. Nothing is bought: ordering has to be paused by "esimctl restore begin", and is looked at
-first. It asks a worker's API, and works on NATS_URL as whoever may make consumers.`,
+had. Nothing is bought: "esimctl restore begin" has to have paused the database at DATABASE_URL,
+which is looked at first. It works on NATS_URL as whoever may delete and make consumers. Do it
+before the first worker starts, so that what upstream sends again comes after what it repeats.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := c.by(reason); err != nil {
@@ -108,19 +118,23 @@ first. It asks a worker's API, and works on NATS_URL as whoever may make consume
 			if !yes {
 				return usagef("every request on the stream would be delivered again: say --yes")
 			}
-			cl, err := c.client()
+			conn, err := c.database(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if _, _, err := restoring(cmd.Context(), cl); err != nil {
+			opening, err := restore.Opening(cmd.Context(), conn)
+			if err = errors.Join(err, conn.Close(cmd.Context())); err != nil {
 				return err
+			}
+			if !opening {
+				return errNotBegun
 			}
 			return c.withNATS(cmd.Context(), func(ctx context.Context, _ config.Config, js jetstream.JetStream) error {
 				left, err := restore.Redeliver(ctx, js)
 				if err != nil {
 					return err
 				}
-				c.say("%d requests are delivered again. Next: esimctl restore finish", left)
+				c.say("%d requests are delivered again. Start one worker and the publisher, then: esimctl restore finish", left)
 				return c.print(map[string]int{"left": left}, func(io.Writer) error { return nil })
 			})
 		},

@@ -67,6 +67,8 @@ by hand and dismiss the finding, and call it again. Otherwise ordering is resume
 	return cmd
 }
 
+var errNotBegun = exitf(exitRefused, "orders and top-ups are not paused by esimctl restore begin: see esimctl gate show")
+
 // restoring finds the pauses that a restored database is under, and to when it was restored.
 func restoring(ctx context.Context, cl *client) (copiedAt time.Time, pauses []pressone.Pause, _ error) {
 	v, err := get[ops.GateView](ctx, cl, "gate", nil)
@@ -79,7 +81,7 @@ func restoring(ctx context.Context, cl *client) (copiedAt time.Time, pauses []pr
 		}
 	}
 	if len(pauses) < 2 {
-		return copiedAt, nil, exitf(exitRefused, "orders and top-ups are not paused by esimctl restore begin: see esimctl gate show")
+		return copiedAt, nil, errNotBegun
 	}
 	return copiedAt, pauses, nil
 }

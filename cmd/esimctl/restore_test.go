@@ -46,9 +46,9 @@ func TestRestore(t *testing.T) {
 	require.Contains(t, s.ok(begin...), "order, topup")
 	require.Contains(t, s.ok(begin...), "order, topup") // again
 	require.Contains(t, s.exits(exitRefused, "restore", "begin", "--copied-at", "2999-01-01T00:00:00Z", "--reason", "x").err, "to come")
-	s.restart()
 	require.Contains(t, s.exits(exitUsage, "restore", "redeliver", "--reason", "x").err, "--yes")
 	require.Contains(t, s.exits(exitOK, "restore", "redeliver", "--yes", "--reason", "disk-lost").err, "3 requests")
+	s.restart()
 	finish := []string{"restore", "finish", "--settle", "1s", "--reason", "audited"}
 	r := s.exits(exitRefused, finish...)
 	require.Contains(t, r.err, "1 orders have no owner")

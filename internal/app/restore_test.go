@@ -20,7 +20,7 @@ import (
 )
 
 // sinceTheCopy is an installation that has gone on after a copy of its database was made: what
-// was pending then was bought, what had stopped was replayed, more was bought. Then all
+// was pending then was bought, what was unknown or polled was completed, what had stopped was replayed, more was bought. Then all
 // programs were stopped, and the copy put in the place of the database.
 type sinceTheCopy struct {
 	*bench
@@ -49,6 +49,12 @@ func setupSinceTheCopy(t *testing.T, sim pressonesim.Config) *sinceTheCopy {
 	poor := b.orders("poor", 2)
 	require.Eventually(t, func() bool { return len(b.openLetters()) == 2 }, time.Minute, 20*time.Millisecond)
 	b.sim.SetBalance(1_000_00)
+	b.post(w, "gate/pause", `{"lane":"read","actor":"ann","reason":"lists are slow"}`, http.StatusOK)
+	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, When: pressonesim.After, Action: pressonesim.Drop, Times: 1})
+	b.bought = append(b.bought, b.orders("unknown", 1)...)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'unknown'") == 1 }, time.Minute, 20*time.Millisecond)
+	b.bought = append(b.bought, b.orders("polling", 1)...)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'polling'") == 1 }, time.Minute, 20*time.Millisecond)
 	for _, kind := range message.Kinds() {
 		b.post(w, "gate/pause", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"prices"}`, kind), http.StatusOK)
 	}
@@ -60,6 +66,7 @@ func setupSinceTheCopy(t *testing.T, sim pressonesim.Config) *sinceTheCopy {
 	b.copiedAt = time.Now()
 
 	require.Eventually(t, func() bool { return w.Ready() == nil }, time.Minute, 20*time.Millisecond)
+	b.resumeReading(w)
 	for _, kind := range message.Kinds() {
 		b.post(w, "gate/resume", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"prices"}`, kind), http.StatusOK)
 	}
@@ -98,7 +105,7 @@ func setupSinceTheCopy(t *testing.T, sim pressonesim.Config) *sinceTheCopy {
 		b.db.Close()
 		b.db = lost // for what is checked at the end
 	})
-	require.Equal(t, 9, b.count("SELECT count(*) FROM saga"), "the copy knows nothing of what came since")
+	require.Equal(t, 11, b.count("SELECT count(*) FROM saga"), "the copy knows nothing of what came since")
 	return b
 }
 
@@ -124,6 +131,12 @@ func (b *bench) brief() (w *app.Worker, stop func()) {
 	b.t.Cleanup(stop)
 	require.Eventually(b.t, func() bool { return w.Ready() == nil }, time.Minute, 10*time.Millisecond, "worker is not ready")
 	return w, stop
+}
+
+// resumeReading ends a pause that the copy holds too.
+func (b *bench) resumeReading(w *app.Worker) {
+	b.t.Helper()
+	b.post(w, "gate/resume", `{"lane":"read","actor":"ann","reason":"lists are fast"}`, http.StatusOK)
 }
 
 // begin opens the restored database, as soon as the leases in it have run out.
@@ -156,14 +169,20 @@ func (b *bench) audit(w *app.Worker, from time.Time) map[string]any {
 	return report
 }
 
-func (b *bench) redelivered() {
+// redelivered has everything delivered again to a worker that starts then, and waits until all
+// is taken. Upstream has sent one request again meanwhile.
+func (b *sinceTheCopy) redelivered() (w *app.Worker) {
 	b.t.Helper()
 	_, err := restore.Redeliver(b.t.Context(), b.js)
 	require.NoError(b.t, err)
+	b.publish(message.Order, order("since-1"))
+	w, _ = b.brief()
+	b.resumeReading(w)
 	require.Eventually(b.t, func() bool {
 		left, err := restore.Left(b.t.Context(), b.js)
 		return err == nil && left == 0
 	}, time.Minute, 50*time.Millisecond)
+	return w
 }
 
 // openFindings are the orders of a report's findings that are open.
@@ -179,25 +198,31 @@ func openFindings(report map[string]any) (ids []string) {
 
 // The database is restored to an older point, and opened as docs/operations.md says. Nothing
 // that was bought since is bought again: what was pending, what was replayed, what was taken
-// since. The audit gives each order to its saga; the one order whose request is nowhere any more
-// is a finding, and the only one. Everything is announced again, and life goes on.
+// since. The audit gives each order to the saga with its reference, an operator one whose saga has
+// another; the one order whose request is nowhere any more is left. Everything is announced again, and life goes on.
 func TestPostgresIsRestoredToAnOlderPoint(t *testing.T) {
 	b := setupSinceTheCopy(t, pressonesim.Config{})
 	begun := b.begin()
 	require.Equal(t, []string{"order", "topup"}, begun.Paused)
-	require.Equal(t, int64(4), begun.Extended)
+	require.Equal(t, int64(6), begun.Extended)
 	require.Equal(t, int64(2), begun.OpenDead)
 
-	w, _ := b.brief()
-	b.redelivered()
-	require.Equal(t, 12, b.count("SELECT count(*) FROM saga"), "all but the one that was purged")
+	w := b.redelivered()
+	require.Equal(t, 14, b.count("SELECT count(*) FROM saga"), "all but the one that was purged")
 	require.Equal(t, b.sold, b.sim.SoldCount())
+	// One was bought under another message of its request, or by an earlier version.
+	_, err := b.db.Exec(t.Context(), "UPDATE saga SET reference = 'abcdefghijklmnopqrstuvwxyz' WHERE request_id = 'since-2'")
+	require.NoError(t, err)
 	report := b.audit(w, b.copiedAt)
-	open := openFindings(report)
-	require.Len(t, open, 1, "%v", report)
-	require.Equal(t, 1, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'orphan' AND why LIKE '%restored from an older point%'"))
-	require.Equal(t, 9, b.count("SELECT count(*) FROM audit_finding WHERE status = 'adopted'"))
-	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 12 }, time.Minute, 20*time.Millisecond)
+	require.Len(t, openFindings(report), 2, "%v", report)
+	require.Equal(t, 2, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'orphan' AND why LIKE '%restored from an older point%'"))
+	require.Equal(t, 8, b.count("SELECT count(*) FROM audit_finding WHERE status = 'adopted'"))
+	known, _ := b.result("since-2", 1).Data["order"].(map[string]any) // upstream was told whose it is
+	b.post(w, "sagas/since-2/adopt", fmt.Sprintf(`{"order_id":%.0f,"actor":"ann","reason":"its result names it"}`, known["id"]), http.StatusOK)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM audit_finding WHERE status = 'open'") == 1 }, time.Minute, 20*time.Millisecond)
+	open := openFindings(b.audit(w, b.copiedAt))
+	require.Len(t, open, 1)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 14 }, time.Minute, 20*time.Millisecond)
 	require.Equal(t, 1, b.count("SELECT count(*) FROM dead_letter WHERE status = 'open'"), "the bytes that mean nothing")
 
 	b.post(w, "audit-findings/"+open[0]+"/dismiss", `{"actor":"ann","reason":"delivered by hand"}`, http.StatusOK)
@@ -226,13 +251,39 @@ func TestPostgresIsRestoredToAnOlderPoint(t *testing.T) {
 func TestARestoredPostgresIsNotOpenedAsItIs(t *testing.T) {
 	b := setupSinceTheCopy(t, pressonesim.Config{})
 	w, _ := b.brief()
+	b.resumeReading(w)
 	for _, kind := range message.Kinds() { // an operator's, from before the copy
 		b.post(w, "gate/resume", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"prices"}`, kind), http.StatusOK)
 	}
 	require.Eventually(t, func() bool { return b.sim.SoldCount() == b.sold+4 }, time.Minute, 20*time.Millisecond)
-	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 7 }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 9 }, time.Minute, 20*time.Millisecond)
 	report := b.audit(w, b.copiedAt)
 	require.Len(t, openFindings(report), 8, "%v", report)
 	require.Equal(t, 4, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'double'"))
 	require.Equal(t, 4, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'orphan'"))
+}
+
+// PressOne replaces the descriptions of top-ups, so that those that were bought since the copy
+// have nobody's reference. Nobody guesses whose they are: they are findings that name the eSIM, an
+// operator gives each to its request, and none is bought again.
+func TestTopupsOfARestoredPostgresAreGivenByHand(t *testing.T) {
+	b := setupSinceTheCopy(t, pressonesim.Config{Knobs: pressonesim.Knobs{TopupDescription: pressonesim.Replaced}})
+	b.begin()
+	w := b.redelivered()
+	report := b.audit(w, b.copiedAt)
+	require.Len(t, openFindings(report), 3, "%v", report)
+	iccids := pressonesim.DefaultICCIDs()
+	for n, id := range map[int]string{1: "pending-topup", 2: "since-topup"} {
+		bought := b.sim.Ledger().Topups(iccids[n])
+		require.Len(t, bought, 1)
+		other := b.sim.Ledger().Topups(iccids[3-n])
+		b.post(w, "sagas/"+id+"/adopt", fmt.Sprintf(`{"order_id":%d,"actor":"ann","reason":"x"}`, other[0].ID), http.StatusConflict)
+		b.post(w, "sagas/"+id+"/adopt", fmt.Sprintf(`{"order_id":%d,"actor":"ann","reason":"its eSIM"}`, bought[0].ID), http.StatusOK)
+	}
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 14 }, time.Minute, 20*time.Millisecond)
+	for _, kind := range message.Kinds() {
+		b.post(w, "gate/resume", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"audited"}`, kind), http.StatusOK)
+	}
+	b.completed(b.orders("after", 1)...)
+	require.Equal(t, b.sold+1, b.sim.SoldCount())
 }

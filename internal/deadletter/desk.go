@@ -173,7 +173,15 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 		}
 		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
 	}
-	if why := s.Unlike(o); why != "" {
+	lost, err := d.lostReference(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	as := s
+	if lost != "" {
+		as.Reference = lost
+	}
+	if why := as.Unlike(o); why != "" {
 		return "", &saga.RefusedError{Why: why}
 	}
 	e := saga.Event{
@@ -184,6 +192,26 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 		e.Name = saga.Found
 	}
 	return d.act(ctx, id, letter, e)
+}
+
+const referencesSQL = `
+SELECT EXISTS (SELECT FROM saga WHERE reference = $1)`
+
+// lostReference is the reference that an order bears, if no saga has it any more: the saga is
+// older than RETENTION, or was lost with a database, and the request has another one now.
+func (d *Desk) lostReference(ctx context.Context, o pressone.Order) (string, error) {
+	refs, exact := saga.References(o)
+	if !exact {
+		return "", nil
+	}
+	var known bool
+	if err := d.DB.QueryRow(ctx, referencesSQL, refs[0]).Scan(&known); err != nil {
+		return "", fmt.Errorf("deadletter: %w", err)
+	}
+	if known {
+		return "", nil
+	}
+	return refs[0], nil
 }
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was

@@ -41,7 +41,7 @@ INSERT INTO gate_pause AS p (what, name, actor, reason)
 VALUES ('kind', $1, $2, $3)
 ON CONFLICT (what, name) DO UPDATE
 SET actor = excluded.actor, paused_at = now(),
-    reason = CASE WHEN starts_with(p.reason, $4) THEN excluded.reason
+    reason = CASE WHEN starts_with(p.reason, $4) THEN excluded.reason || coalesce(substring(p.reason FROM ' \(paused before by .*$'), '')
                   ELSE excluded.reason || ' (paused before by ' || p.actor || ': ' || p.reason || ')' END`
 
 const trailSQL = `
@@ -143,4 +143,18 @@ func CopiedAt(reason string) (time.Time, bool) {
 	}
 	t, err := time.Parse(time.RFC3339, rest[:len("2006-01-02T15:04:05Z")])
 	return t, err == nil
+}
+
+const openingSQL = `
+SELECT count(*)
+FROM gate_pause
+WHERE what = 'kind' AND starts_with(reason, $1)`
+
+// Opening reports whether the database is paused as Begin has left it.
+func Opening(ctx context.Context, db *pgx.Conn) (bool, error) {
+	var n int
+	if err := db.QueryRow(ctx, openingSQL, prefix).Scan(&n); err != nil {
+		return false, fmt.Errorf("restore: %w", err)
+	}
+	return n == len(message.Kinds()), nil
 }

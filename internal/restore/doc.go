@@ -1,8 +1,9 @@
 // Package restore opens a database that was restored from an older point than JetStream and
 // PressOne are at.
 //
-//	restored copy ──▶ Begin ──▶ workers start ──▶ Redeliver ──▶ audit ──▶ resume
-//	                  paused     poll, look up     since T       adopts
+//	restored copy ──▶ Begin ──▶ Redeliver ──▶ a worker starts ──▶ audit ──▶ resume
+//	                  paused    consumers      poll, look up,     adopts
+//	                            made anew      take
 //
 // # What is wrong with such a database
 //
