@@ -56,10 +56,14 @@ func Status(ctx context.Context, url string) ([]Migration, error) {
 // Latest is the schema version that this program needs.
 func Latest() int64 {
 	entries, err := files.ReadDir(".")
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return 0 // an embedded directory can be read
 	}
-	return int64(len(entries)) // gapless, see TestMigrationsAreGapless
+	version, err := goose.NumericComponent(entries[len(entries)-1].Name()) // they are sorted
+	if err != nil {
+		return 0 // they are named by their numbers, see TestMigrations
+	}
+	return version
 }
 
 const currentSQL = `

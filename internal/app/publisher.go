@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/config"
 	"esimflow/internal/deadletter"
@@ -29,15 +30,18 @@ type Publisher struct {
 	telemetry *ops.Server
 	problem   atomic.Pointer[error]
 	watching  watching
+	tracing   trace.TracerProvider // nil: no spans
 }
 
 // NewPublisher takes the telemetry address; nothing else happens until Run.
-func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger) (*Publisher, error) {
+func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger, more ...Option) (*Publisher, error) {
 	telemetry, err := ops.Listen(ctx, cfg.TelemetryAddr)
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry}, nil
+	return &Publisher{
+		cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry, tracing: optionsOf(more).tracing,
+	}, nil
 }
 
 // TelemetryAddr is where /metrics is served.
@@ -46,6 +50,10 @@ func (p *Publisher) TelemetryAddr() string { return p.telemetry.Addr() }
 // Run relays the outbox until ctx is cancelled.
 func (p *Publisher) Run(ctx context.Context) error {
 	name := processName("publisher") + "-" + uuid.NewString()[:8]
+	keys, err := keysOf(p.cfg)
+	if err != nil {
+		return err
+	}
 	db, err := openPool(ctx, p.cfg, name, publisherPoolSize)
 	if err != nil {
 		return err
@@ -62,14 +70,15 @@ func (p *Publisher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var serveErr error
 	wg.Go(func() {
-		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(nc) }))
+		serveErr = p.telemetry.Serve(serving, ops.Telemetry(p.reg, func() error { return p.ready(ctx, nc) }))
 	})
 
 	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
 	if ctx.Err() == nil {
-		store := saga.NewStore(db, saga.NewMetrics(p.reg))
+		warnUnsealed(ctx, keys, p.log)
+		store := saga.NewStore(db, saga.NewMetrics(p.reg)).Sealed(keys)
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Keys: keys, Log: p.log, Reg: p.reg, Tracing: p.tracing,
 		})
 		p.reg.MustRegister(monitor.Pools{"main": db})
 		collector := monitor.NewCollector(p.reg, p.log, p.watching.every, shared(db, store, policyOf(p.cfg), p.cfg)...)
@@ -82,7 +91,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return errors.Join(err, serveErr)
 }
 
-func (p *Publisher) ready(nc *nats.Conn) error {
+func (p *Publisher) ready(ctx context.Context, nc *nats.Conn) error {
+	if ctx.Err() != nil {
+		return errors.New("app: stopping")
+	}
 	if problem := p.problem.Load(); problem == nil {
 		return errors.New("app: starting")
 	} else if *problem != nil {

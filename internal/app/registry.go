@@ -1,8 +1,6 @@
 package app
 
 import (
-	"runtime/debug"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -10,15 +8,7 @@ import (
 // newRegistry returns a registry with what every process shows.
 func newRegistry(p Program) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
-	version, revision := "devel", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
-		}
-	}
+	version, revision := Version()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esimflow_build_info", Help: "Always 1; the labels say what was built.",
 		ConstLabels: prometheus.Labels{"program": string(p), "version": version, "revision": revision},

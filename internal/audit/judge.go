@@ -72,7 +72,8 @@ func judge(o pressone.Order, k kinship) verdict {
 	case k.minted:
 		return verdict{
 			kind: Orphan, why: "it has a reference of ours, and no saga has that: was the database restored from an older point, or does another installation use this account?",
-			advice: "do not publish its request again, which would buy again: deliver the eSIM from PressOne's console, then dismiss this",
+			advice: "do not publish its request again, which would buy again: if its request has a saga that waits, esimctl saga adopt REQUEST_ID --order ID; " +
+				"else deliver the eSIM from PressOne's console, then dismiss this; docs/operations.md has the whole procedure",
 		}
 	case o.Type == "topup" || o.Type == "":
 		return judgeNameless(o, k.rivals)

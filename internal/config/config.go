@@ -44,9 +44,10 @@ type Config struct {
 	LeaseTTL       time.Duration `env:"LEASE_TTL" envDefault:"15s" help:"how long a worker that stopped renewing keeps its sagas; at least 300ms"`
 	MaxInFlight    int           `env:"MAX_IN_FLIGHT" envDefault:"256" help:"sagas that one worker acts on at a time, 1 to 10000"`
 	Retention      time.Duration `env:"RETENTION" envDefault:"2160h" help:"how long a saga that has ended is kept, and with it its request_id: requests that reached the stream before that, and are not on record, are refused; at least a week more than AUDIT_WINDOW"`
+	CodesKeep      time.Duration `env:"CODES_KEEP" envDefault:"720h" help:"how long after its end a saga keeps the activation codes of its eSIMs; 0: for as long as the saga is kept"`
 	AuditInterval  time.Duration `env:"AUDIT_INTERVAL" envDefault:"1h" help:"from the end of an audit of PressOne's books to the next one"`
 	AuditWindow    time.Duration `env:"AUDIT_WINDOW" envDefault:"72h" help:"how far back an audit reads; whole days"`
-	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt"`
+	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, the same for workers and publishers: each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt; empty: activation codes are stored as they are, for development only"`
 
 	HTTPAddr      string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"where the console and the API listen"`
 	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of the console and the API; required when HTTP_ADDR is not loopback"`

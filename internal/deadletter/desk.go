@@ -158,8 +158,9 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 	r.Why, r.Failed = why, !refused
 }
 
-// Adopt gives a dead-lettered saga the PressOne order that is its purchase. PressOne is
-// asked for it first.
+// Adopt gives a saga the PressOne order that is its purchase: a dead-lettered one, or one that
+// waits to be submitted, as after the database was restored from an older point. PressOne is
+// asked for the order first.
 func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by By) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
@@ -172,13 +173,45 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 		}
 		return "", fmt.Errorf("deadletter: PressOne could not be asked for order %d: %w", order, err)
 	}
-	if why := s.Unlike(o); why != "" {
+	lost, err := d.lostReference(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	as := s
+	if lost != "" {
+		as.Reference = lost
+	}
+	if why := as.Unlike(o); why != "" {
 		return "", &saga.RefusedError{Why: why}
 	}
-	return d.act(ctx, id, letter, saga.Event{
+	e := saga.Event{
 		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
 		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
-	})
+	}
+	if s.State == saga.Pending {
+		e.Name = saga.Found
+	}
+	return d.act(ctx, id, letter, e)
+}
+
+const referencesSQL = `
+SELECT EXISTS (SELECT FROM saga WHERE reference = $1)`
+
+// lostReference is the reference that an order bears, if no saga has it any more: the saga is
+// older than RETENTION, or was lost with a database, and the request has another one now.
+func (d *Desk) lostReference(ctx context.Context, o pressone.Order) (string, error) {
+	refs, exact := saga.References(o)
+	if !exact {
+		return "", nil
+	}
+	var known bool
+	if err := d.DB.QueryRow(ctx, referencesSQL, refs[0]).Scan(&known); err != nil {
+		return "", fmt.Errorf("deadletter: %w", err)
+	}
+	if known {
+		return "", nil
+	}
+	return refs[0], nil
 }
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was

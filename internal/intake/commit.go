@@ -27,6 +27,7 @@ type arrival struct {
 	letter   message.DeadLetter // if not
 	result   string             // accepted, duplicate, conflict, malformed
 	buried   bool               // the letter is new: it was not delivered before
+	erased   bool               // what is on record for its key was erased
 }
 
 // patience is how long a batch waits for the runner to have room, rather than be stored as
@@ -37,7 +38,7 @@ const patience = 250 * time.Millisecond
 func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 	until := time.Now().Add(patience)
 	for len(batch) > 0 {
-		n := c.commitPart(ctx, batch, until)
+		n := c.tracedPart(ctx, batch, until)
 		if n == 0 {
 			return
 		}
@@ -71,6 +72,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 				}
 			}
 			c.Metrics.committed(c.Kind, time.Since(received))
+			c.describe(ctx, arrivals)
 			return len(arrivals)
 		}
 		if saga.IsData(err) && len(batch) > 1 {
@@ -81,6 +83,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 		}
 		if saga.IsData(err) && refused == nil {
 			arrivals, refused = nil, err // this one cannot be stored as a request: bury it
+			c.describeFailure(ctx, err)
 			continue
 		}
 		if ctx.Err() != nil {
@@ -90,6 +93,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 			arrivals = nil
 		}
 		c.setProblem(fmt.Errorf("intake: requests cannot be stored: %w", err))
+		c.describeFailure(ctx, err)
 		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
 		pause(ctx, min(2*time.Second, 50*time.Millisecond<<min(failures, 10)))
 	}
@@ -194,6 +198,7 @@ func (c *Consumer) accept(ctx context.Context, arrivals []*arrival) error {
 // compare says what a request is beside what is on record for its key.
 func (a *arrival) compare(known saga.Known) {
 	s := a.decision.After
+	a.erased = known.Erased
 	switch {
 	case known.ID == s.ID:
 		a.result = resultAccepted

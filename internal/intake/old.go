@@ -64,9 +64,16 @@ func (c *Consumer) recall(ctx context.Context, arrivals []*arrival) (rest []*arr
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range old {
-		if known, ok := onRecord[a.decision.After.RequestID]; ok {
-			a.compare(known)
+	sagas, known := make([]saga.Saga, len(old)), make([]saga.Known, len(old))
+	for i, a := range old {
+		sagas[i], known[i] = a.decision.After, onRecord[a.decision.After.RequestID]
+	}
+	if err := c.Store.Erased(ctx, sagas, known); err != nil {
+		return nil, err
+	}
+	for i, a := range old {
+		if known[i].ID != uuid.Nil {
+			a.compare(known[i])
 		} else {
 			a.expire(*before)
 		}
@@ -137,7 +144,7 @@ WHERE NOT EXISTS (SELECT FROM saga WHERE kind = $1 AND saga.request_id = d.reque
 // nothing.
 func (c *Consumer) remember(ctx context.Context, arrivals []*arrival) error {
 	again := slices.DeleteFunc(slices.Clone(arrivals), func(a *arrival) bool {
-		return a.result != resultDuplicate && a.result != saga.CodeConflict
+		return a.result != resultDuplicate && a.result != saga.CodeConflict || a.erased // which is known for ever
 	})
 	if len(again) == 0 {
 		return nil

@@ -82,6 +82,8 @@ func API(cfg APIConfig) http.Handler {
 	handle("GET /api/v1/audits/{id}", a.audit)
 	handle("GET /api/v1/audit-findings", a.findings)
 	handle("POST /api/v1/audit-findings/{id}/dismiss", a.dismiss)
+	handle("POST /api/v1/privacy/export", a.exportData)
+	handle("POST /api/v1/privacy/erase", a.eraseData)
 	handle("GET /api/v1/gate", a.gate)
 	handle("GET /api/v1/gate/trail", a.gateTrail)
 	handle("POST /api/v1/gate/pause", a.pause)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,15 +12,21 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// acceptSQL inserts the sagas whose key is not on record yet, with what belongs to them, and
-// returns which they were.
+// acceptSQL inserts the sagas whose key is not on record yet, nor was erased, with what belongs to
+// them, and returns which they were. Where it is not known how to recognise what was erased, none is
+// inserted unless nothing was.
 const acceptSQL = `
 WITH fresh AS (
     INSERT INTO saga (id, kind, request_id, state, worker, due_at, deadline_at, reference, fingerprint,
                       package_id, quantity, iccid, attempts, tries, intent_at, intent_deadline, requested_at)
-    SELECT *
+    SELECT d.id, d.kind, d.request_id, d.state, d.worker, d.due_at, d.deadline_at, d.reference, d.fingerprint,
+           d.package_id, d.quantity, d.iccid, d.attempts, d.tries, d.intent_at, d.intent_deadline, d.requested_at
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[],
-                $10::text[], $11::int[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
+                $10::text[], $11::int[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[],
+                $26::bytea[])
+      AS d(id, kind, request_id, state, worker, due_at, deadline_at, reference, fingerprint,
+           package_id, quantity, iccid, attempts, tries, intent_at, intent_deadline, requested_at, digest)
+    WHERE NOT EXISTS (SELECT FROM saga_erased e WHERE e.kind = d.kind AND (e.digest = d.digest OR d.digest IS NULL))
     ON CONFLICT ON CONSTRAINT saga_key DO NOTHING
     RETURNING id
 ), request AS (
@@ -47,6 +54,7 @@ JOIN saga ON saga.kind = k.kind AND saga.request_id = k.request_id`
 type Known struct {
 	ID          uuid.UUID
 	Fingerprint string
+	Erased      bool // nothing but the accounting skeleton is left of it
 }
 
 // Accept inserts accepted sagas, in one commit, and returns what is then on record under
@@ -55,7 +63,7 @@ type Known struct {
 //
 // After an error they may have been inserted all the same.
 func (st *Store) Accept(ctx context.Context, accepted []Decision) ([]Known, error) {
-	args, err := acceptArguments(accepted)
+	args, err := st.acceptArguments(accepted)
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +74,17 @@ func (st *Store) Accept(ctx context.Context, accepted []Decision) ([]Known, erro
 		return collectInto(fresh, rows)
 	})
 	start := time.Now()
+	span := beginCommit(ctx, commitRequests, len(accepted))
 	err = st.db.SendBatch(ctx, &b).Close()
 	st.metrics.committed(commitRequests, len(accepted), time.Since(start))
+	span.end(len(fresh), err)
 	if err != nil {
 		return nil, translate("accept", err)
 	}
 	known := make([]Known, len(accepted))
 	for i, d := range accepted {
 		if fresh[d.id()] {
-			known[i] = Known{d.id(), d.After.Fingerprint}
+			known[i] = Known{ID: d.id(), Fingerprint: d.After.Fingerprint}
 		}
 	}
 	if len(fresh) == len(accepted) {
@@ -99,7 +109,19 @@ func (st *Store) known(ctx context.Context, accepted []Decision, known []Known) 
 	if err != nil {
 		return translate("known", err)
 	}
+	if slices.ContainsFunc(known, func(k Known) bool { return k.ID == uuid.Nil }) {
+		sagas := make([]Saga, len(accepted))
+		for i, d := range accepted {
+			sagas[i] = d.After
+		}
+		if err := st.Erased(ctx, sagas, known); err != nil {
+			return err
+		}
+	}
 	for i, k := range known {
+		if k.ID == uuid.Nil && st.digestKey == nil {
+			return errNoDigest
+		}
 		if k.ID == uuid.Nil {
 			return fmt.Errorf("saga: accept: request %d of %d was neither inserted nor found", i+1, len(known))
 		}
@@ -107,7 +129,7 @@ func (st *Store) known(ctx context.Context, accepted []Decision, known []Known) 
 	return nil
 }
 
-func acceptArguments(accepted []Decision) ([]any, error) {
+func (st *Store) acceptArguments(accepted []Decision) ([]any, error) {
 	headers := make(pgtype.FlatArray[json.RawMessage], len(accepted))
 	for i, d := range accepted {
 		var err error
@@ -141,6 +163,7 @@ func acceptArguments(accepted []Decision) ([]any, error) {
 		column(accepted, func(d Decision) int64 { return d.Entry.Version }),
 		column(accepted, func(d Decision) string { return string(d.Entry.Event) }),
 		column(accepted, func(d Decision) pgtype.Timestamptz { return nullTime(d.Entry.DueAt) }),
+		column(accepted, func(d Decision) []byte { return st.digest(d.After.Kind, d.After.RequestID) }),
 	}, nil
 }
 

@@ -1,0 +1,57 @@
+package deploy_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Whoever follows docs/deploy.md finds the files that it names, makes every secret that production
+// mounts, with its keys, and waits for Jobs that there are.
+func TestDeployDocument(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.Join(root, "docs", "deploy.md"))
+	require.NoError(t, err)
+	document := string(b)
+	paths := regexp.MustCompile(`\bdeploy/[a-z0-9/._-]*[a-z0-9]`).FindAllString(document, -1)
+	require.NotEmpty(t, paths)
+	for _, path := range paths {
+		_, err := os.Stat(filepath.Join(root, path))
+		require.NoError(t, err)
+	}
+	for name := range strings.SplitSeq("cnpg keda monitoring nack", " ") {
+		_, err := os.Stat(filepath.Join("k8s", "components", name, "kustomization.yaml"))
+		require.NoError(t, err)
+		require.Contains(t, document, "| `"+name+"` |")
+	}
+	all := everythingInProd(t)
+	for _, w := range workloads(all) {
+		for _, v := range w.pod.Spec.Volumes {
+			var sources []corev1.SecretProjection
+			if v.Projected != nil {
+				for _, s := range v.Projected.Sources {
+					sources = append(sources, *s.Secret)
+				}
+			}
+			for _, s := range sources {
+				row := regexp.MustCompile("(?m)^\\|.*`" + s.Name + "`.*$").FindString(document)
+				require.NotEmpty(t, row, "%s is not in docs/deploy.md", s.Name)
+				for _, item := range s.Items {
+					require.Contains(t, row, "`"+item.Key+"`", s.Name)
+				}
+			}
+		}
+	}
+	for _, role := range one[cnpgCluster](t, all, "esimflow-postgres").Spec.Managed.Roles {
+		require.Contains(t, document, "`"+role.PasswordSecret.Name+"`")
+	}
+	for _, job := range regexp.MustCompile(`job/([a-z-]+)`).FindAllStringSubmatch(document, -1) {
+		one[batchv1.Job](t, all, job[1])
+	}
+}

@@ -1,0 +1,123 @@
+-- What erasing somebody's data needs. Creates new tables and functions, and replaces the trigger that
+-- keeps the record of what was revealed by one that lets what is personal in it be blanked: safe at any
+-- time. Erase nothing before all workers are of this version: one of the version before would take an
+-- erased request for a new one.
+
+-- +goose Up
+SET LOCAL lock_timeout = '5s';
+
+-- Requests that were erased, by a keyed digest of their key, so that they are still recognised, and of
+-- their meaning. It has no key to the saga: it stays for ever.
+CREATE TABLE saga_erased (
+    kind    text        NOT NULL,
+    digest  bytea       NOT NULL,
+    meaning bytea       NOT NULL,
+    saga_id uuid        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, digest)
+);
+
+-- The digests' key, sealed by the first worker that has an ENCRYPTION_KEY.
+CREATE TABLE digest_key (
+    id  boolean PRIMARY KEY DEFAULT true CHECK (id), -- one row
+    key bytea   NOT NULL
+);
+INSERT INTO digest_key (key) VALUES (sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+
+-- Appended to, in the commit that does it. Neither reason nor actor is the place for customers' names.
+CREATE TABLE privacy_action (
+    id      uuid        PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT now(),
+    action  text        NOT NULL CHECK (action IN ('export', 'erase')),
+    saga_id uuid        NOT NULL,
+    actor   text        NOT NULL CHECK (actor <> ''),
+    reason  text        NOT NULL CHECK (reason <> '')
+);
+CREATE INDEX privacy_action_saga ON privacy_action (saga_id);
+
+-- +goose StatementBegin
+CREATE FUNCTION privacy_action_is_appended_to() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'what was done with personal data stays on record';
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER privacy_action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON privacy_action
+    FOR EACH STATEMENT EXECUTE FUNCTION privacy_action_is_appended_to();
+
+-- +goose StatementBegin
+CREATE FUNCTION reveal_is_blanked_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.id = OLD.id AND NEW.at = OLD.at AND NEW.saga_id = OLD.saga_id AND NEW.actor = OLD.actor
+        AND NEW.request_id = '' AND NEW.iccids = '{}' AND NEW.reason = 'erased' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what was revealed stays on record';
+END
+$$;
+-- +goose StatementEnd
+DROP TRIGGER reveal_is_appended_to ON reveal;
+CREATE TRIGGER reveal_is_appended_to BEFORE DELETE OR TRUNCATE ON reveal
+    FOR EACH STATEMENT EXECUTE FUNCTION reveal_is_appended_to();
+CREATE TRIGGER reveal_is_blanked_only BEFORE UPDATE ON reveal
+    FOR EACH ROW EXECUTE FUNCTION reveal_is_blanked_only();
+
+-- Erases one saga, records who did and why, and returns ''; or returns why it did not. It locks out whoever accepts
+-- requests for the moment that it takes: a statement that has begun to look for what was erased must not miss
+-- this, and find its key free. It is the owner's: whoever works with the tables may only append to history.
+-- +goose StatementBegin
+CREATE FUNCTION erase_saga(erased uuid, its_digest bytea, its_meaning bytea, skeleton json, action_id uuid, who text, why_so text)
+    RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    s saga;
+BEGIN
+    LOCK TABLE saga IN SHARE ROW EXCLUSIVE MODE;
+    SELECT * INTO s FROM saga WHERE id = erased;
+    IF NOT FOUND THEN
+        RETURN 'it is not on record any more';
+    ELSIF s.state NOT IN ('completed', 'discarded') THEN
+        RETURN 'it is ' || s.state || ': only what has ended can be erased';
+    ELSIF EXISTS (SELECT FROM saga_erased e WHERE e.saga_id = erased) THEN
+        RETURN 'it was erased before';
+    ELSIF EXISTS (SELECT FROM dead_letter l WHERE l.status = 'open' AND (l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id)) THEN
+        RETURN 'a dead letter of it is open: resolve it first';
+    ELSIF EXISTS (SELECT FROM audit_finding f WHERE f.status = 'open' AND f.saga_id = erased) THEN
+        RETURN 'a finding of the audit about it is open: resolve it first';
+    ELSIF EXISTS (SELECT FROM outbox o WHERE o.saga_id = erased OR o.dead_letter_id IN (
+            SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id)) THEN
+        RETURN 'something of it is still to be published: try again in a moment';
+    END IF;
+    INSERT INTO saga_erased (kind, digest, meaning, saga_id) VALUES (s.kind, its_digest, its_meaning, erased);
+    UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id IN (
+        SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id);
+    DELETE FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id;
+    UPDATE audit_finding SET data = '{}', why = '', advice = '', note = '' WHERE saga_id = erased;
+    UPDATE reveal SET request_id = '', iccids = '{}', reason = 'erased' WHERE saga_id = erased;
+    UPDATE saga_history SET seen = '', reason = '' WHERE saga_id = erased;
+    DELETE FROM saga_answer WHERE saga_id = erased;
+    DELETE FROM saga_purchase WHERE saga_id = erased;
+    IF skeleton IS NOT NULL THEN
+        INSERT INTO saga_purchase (saga_id, data, wiped_at) VALUES (erased, skeleton, now());
+    END IF;
+    UPDATE saga_request SET headers = '{}', body = '', metadata = '{}' WHERE saga_id = erased;
+    UPDATE saga SET request_id = 'erased-' || id, fingerprint = '', iccid = CASE WHEN iccid IS NOT NULL THEN 'erased' END WHERE id = erased;
+    INSERT INTO privacy_action (id, action, saga_id, actor, reason) VALUES (action_id, 'erase', erased, who, why_so);
+    RETURN '';
+END
+$$;
+-- +goose StatementEnd
+REVOKE ALL ON FUNCTION erase_saga(uuid, bytea, bytea, json, uuid, text, text) FROM PUBLIC;
+
+-- Where there are roles, see deploy/postgres.
+-- +goose StatementBegin
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'esimflow_app') AND current_user = 'esimflow_owner' THEN
+        GRANT EXECUTE ON FUNCTION erase_saga(uuid, bytea, bytea, json, uuid, text, text) TO esimflow_app;
+        GRANT SELECT ON saga_erased TO esimflow_app;
+        GRANT SELECT, UPDATE ON digest_key TO esimflow_app;
+        GRANT SELECT, INSERT ON privacy_action TO esimflow_app;
+        REVOKE INSERT, UPDATE, DELETE ON saga_erased FROM esimflow_app;
+        REVOKE UPDATE, DELETE ON privacy_action FROM esimflow_app;
+    END IF;
+END $$;
+-- +goose StatementEnd
