@@ -130,7 +130,7 @@ func TestConsoleDoor(t *testing.T) {
 // What an operator does in the console is done once, by the name they have logged in with,
 // with a reason, and is on record.
 func TestConsoleActions(t *testing.T) {
-	s := setup(t, pressonesim.Config{}).asApp().scene()
+	s := setupAsApp(t, pressonesim.Config{}).scene()
 	ann := s.logIn("ann")
 	five := s.sagaID("five")
 

@@ -51,8 +51,15 @@ func setup(t *testing.T, sim pressonesim.Config) *bench {
 // caller to be parallel.
 func setupOn(t *testing.T, sim pressonesim.Config, natsURL string, replicas int) *bench {
 	t.Helper()
-	b := &bench{t: t, log: &lockedBuffer{}}
 	dsn := devstack.Postgres(t)
+	return setupAt(t, sim, natsURL, replicas, dsn, dsn)
+}
+
+// setupAt is setupOn for a database of the caller's, which programs and the test may reach as
+// different roles.
+func setupAt(t *testing.T, sim pressonesim.Config, natsURL string, replicas int, programs, dsn string) *bench {
+	t.Helper()
+	b := &bench{t: t, log: &lockedBuffer{}}
 	if sim.ClientID == "" {
 		sim.ClientID, sim.ClientSecret = "client", "canary-client-secret-4711"
 	}
@@ -62,7 +69,7 @@ func setupOn(t *testing.T, sim pressonesim.Config, natsURL string, replicas int)
 	t.Cleanup(server.Close)
 	b.sim = simulator
 	b.env = map[string]string{
-		"DATABASE_URL": dsn, "NATS_URL": natsURL,
+		"DATABASE_URL": programs, "NATS_URL": natsURL,
 		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": sim.ClientID, "PRESSONE_CLIENT_SECRET": sim.ClientSecret,
 		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "LOG_FORMAT": "text", "LOG_LEVEL": "debug",
 		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",

@@ -40,10 +40,11 @@ type securedBench struct {
 func setupSecured(t *testing.T) *securedBench {
 	t.Helper()
 	t.Parallel()
-	return setupSecuredOn(t, devstack.Postgres(t))
+	dsn := devstack.Postgres(t)
+	return setupSecuredOn(t, dsn, dsn)
 }
 
-func setupSecuredOn(t *testing.T, dsn string) *securedBench {
+func setupSecuredOn(t *testing.T, programs, dsn string) *securedBench {
 	t.Helper()
 	ns := secureNATS(t)
 	ns.provision()
@@ -56,7 +57,7 @@ func setupSecuredOn(t *testing.T, dsn string) *securedBench {
 	require.NoError(t, err)
 	t.Cleanup(b.db.Close)
 	b.env = map[string]string{
-		"DATABASE_URL":      dsn,
+		"DATABASE_URL":      programs,
 		"PRESSONE_BASE_URL": provider.URL(), "PRESSONE_CLIENT_ID": "client", "PRESSONE_CLIENT_SECRET": "canary-client-secret-4711",
 		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0",
 		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -9,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/app"
 	"esimflow/internal/config"
 	"esimflow/internal/devstack"
+	"esimflow/internal/pressonesim"
 	"esimflow/migrations"
 )
 
@@ -28,22 +27,16 @@ func verified(ca *devstack.Authority) url.Values {
 	return url.Values{"sslmode": {"verify-full"}, "sslrootcert": {ca.File}}
 }
 
-// asApp moves a bench to a Postgres with roles: the programs log in as esimflow_app there, the
-// test looks as the superuser. It comes before anything is started.
-func (b *bench) asApp() *bench {
-	b.t.Helper()
-	s := devstack.PostgresWithRoles(b.t, rolesFile, devstack.PostgresConfig{})
-	b.moveTo(s)
-	b.env["DATABASE_URL"] = s.RoleURL("esimflow_app", "127.0.0.1", plain)
+// setupAsApp is setup with a Postgres that has roles: the programs log in as esimflow_app, the
+// test looks as the superuser.
+func setupAsApp(t *testing.T, sim pressonesim.Config) *bench {
+	t.Helper()
+	t.Parallel()
+	ns := devstack.NATS(t)
+	s := devstack.PostgresWithRoles(t, rolesFile, devstack.PostgresConfig{})
+	b := setupAt(t, sim, ns.URL(), 1, s.RoleURL("esimflow_app", "127.0.0.1", plain), s.URL())
+	b.nats = ns
 	return b
-}
-
-func (b *bench) moveTo(s *devstack.PostgresServer) {
-	b.t.Helper()
-	var err error
-	b.db, err = pgxpool.New(context.Background(), s.URL())
-	require.NoError(b.t, err)
-	b.t.Cleanup(b.db.Close)
 }
 
 // The main job with everything locked: each program has its user of NATS and a certificate, and
@@ -54,8 +47,7 @@ func TestTheMainJobWithLeastPrivilege(t *testing.T) {
 	ca := devstack.NewAuthority(t)
 	cert, key := ca.Issue(devstack.Leaf{Name: "postgres", Hosts: []string{"localhost"}})
 	pg := devstack.PostgresWithRoles(t, rolesFile, devstack.PostgresConfig{TLSCert: cert, TLSKey: key})
-	b := setupSecuredOn(t, pg.RoleURL("esimflow_app", "localhost", verified(ca)))
-	b.moveTo(pg)
+	b := setupSecuredOn(t, pg.RoleURL("esimflow_app", "localhost", verified(ca)), pg.URL())
 	w := b.worker()
 	b.publisher()
 	ready(t, w)
