@@ -56,10 +56,14 @@ func Status(ctx context.Context, url string) ([]Migration, error) {
 // Latest is the schema version that this program needs.
 func Latest() int64 {
 	entries, err := files.ReadDir(".")
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return 0 // an embedded directory can be read
 	}
-	return int64(len(entries)) // gapless, see TestMigrationsAreGapless
+	version, err := goose.NumericComponent(entries[len(entries)-1].Name()) // they are sorted
+	if err != nil {
+		return 0 // they are named by their numbers, see TestMigrations
+	}
+	return version
 }
 
 const currentSQL = `
@@ -86,7 +90,7 @@ func withProvider(ctx context.Context, url string, f func(*goose.Provider) error
 	if err != nil {
 		return errors.New("migrations: DATABASE_URL cannot be read") // the error quotes it
 	}
-	db := stdlib.OpenDB(*cfg.ConnConfig)
+	db := stdlib.OpenDB(*cfg.ConnConfig, stdlib.OptionAfterConnect(becomeOwner))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	p, err := newProvider(db)
 	if err != nil {
@@ -96,6 +100,27 @@ func withProvider(ctx context.Context, url string, f func(*goose.Provider) error
 		return fmt.Errorf("migrations: %w", err)
 	}
 	return ctx.Err()
+}
+
+// owner is the role that owns a database with roles (deploy/postgres/roles.sql).
+const owner = "esimflow_owner"
+
+const ownerSQL = `
+SELECT pg_get_userbyid(datdba)
+FROM pg_database
+WHERE datname = current_database()`
+
+// becomeOwner acts as the owner where the database has one that nobody logs in as: what is
+// made belongs to it, whoever migrates.
+func becomeOwner(ctx context.Context, conn *pgx.Conn) error {
+	var has string
+	if err := conn.QueryRow(ctx, ownerSQL).Scan(&has); err != nil || has != owner {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `SET ROLE `+owner); err != nil {
+		return fmt.Errorf("this database is migrated as esimflow_migrator, and %s may not become its owner: %w", conn.Config().User, err)
+	}
+	return nil
 }
 
 func newProvider(db *sql.DB) (*goose.Provider, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -71,14 +72,14 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		c.say("The audit goes on in a worker: esimctl audit show %s", run.ID)
 		return c.print(run, func(w io.Writer) error { return writeRun(w, run) })
 	}
-	said := ""
+	c.say("Audit %s: a worker does it, and goes on if this is interrupted.", run.ID)
+	bar := newBar(c.err)
+	defer bar.done()
 	for run.State == "running" {
-		if now := progress(run); now != said {
-			said = now
-			c.say("%s", now)
-		}
+		drawAudit(bar, run)
 		select {
 		case <-ctx.Done():
+			bar.done()
 			return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
 		case <-time.After(auditPause):
 		}
@@ -88,16 +89,19 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		}
 		run = report.Run
 	}
+	bar.done()
 	return c.auditShow(ctx, run.ID)
 }
 
-func progress(r audit.Run) string {
+// drawAudit shows how many of its days an audit has read.
+func drawAudit(b *bar, r audit.Run) {
 	days, done := int(r.To.Sub(r.From).Hours()/24)+1, int(r.Next.Sub(r.From).Hours()/24)
-	text := fmt.Sprintf("%d of %d days, %d orders", min(max(done, 0), days), days, r.Orders)
+	done = min(max(done, 0), days)
+	text := fmt.Sprintf("%d of %d days, %d orders", done, days, r.Orders)
 	if r.Trouble != "" {
-		text += "; waiting: " + plain(r.Trouble)
+		text += "; waiting: " + r.Trouble
 	}
-	return text
+	b.draw(done, days, text)
 }
 
 func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
@@ -115,7 +119,9 @@ func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
 	switch open := report.Open(); {
 	case report.State == "failed":
 		return fmt.Errorf("the audit failed: %s", plain(report.Trouble))
-	case open > 0:
+	case open == 1:
+		return errors.New("1 finding is open; when it is explained: esimctl audit dismiss ID --reason TEXT")
+	case open > 1:
 		return fmt.Errorf("%d findings are open; when one is explained: esimctl audit dismiss ID --reason TEXT", open)
 	}
 	return nil
@@ -157,7 +163,7 @@ func newAuditListCommand(c *cli) *cobra.Command {
 
 func newAuditShowCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "show ID", Short: "Show an audit and what it found", Args: exactly("ID"),
+		Use: "show ID", Short: "Show an audit and what it found", Args: exactly("ID"), ValidArgsFunction: auditIDs(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {

@@ -83,7 +83,7 @@ func writeFindings(w io.Writer, all []audit.Finding) error {
 func newAuditDismissCommand(c *cli) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: "dismiss ID --reason TEXT", Short: "Close a finding that is explained", Args: exactly("ID"),
+		Use: "dismiss ID --reason TEXT", Short: "Close a finding that is explained", Args: exactly("ID"), ValidArgsFunction: findingIDs(c),
 		Long: `Close a finding that is explained: somebody bought the order by hand, say, or PressOne has
 refunded it. It changes no saga, and the audit does not open the finding again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

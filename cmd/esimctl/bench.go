@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,14 @@ docs/performance.md says what the figures mean.`,
 			if err := cfg.Validate(); err != nil {
 				return usagef("%w", err)
 			}
+			bar := newBar(c.err)
+			cfg.Progress = func(done, of int) {
+				if bar.draw(done, of, fmt.Sprintf("%d of %d results", done, of)); done >= of {
+					bar.done()
+				}
+			}
 			report, err := bench.Measure(cmd.Context(), cfg, c.getenv, c.err)
+			bar.done()
 			if len(report.Runs) > 0 {
 				err = errors.Join(err, c.print(report, report.Write))
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -24,7 +23,7 @@ import (
 	"esimflow/migrations"
 )
 
-func newDevCommand() *cobra.Command {
+func newDevCommand(c *cli) *cobra.Command {
 	var once bool
 	var dir string
 	cmd := &cobra.Command{
@@ -34,11 +33,11 @@ func newDevCommand() *cobra.Command {
 publisher, and sample traffic with every kind of trouble in it. It never talks to any provider but its own simulator.
 
 With --once it ends when every sample request has ended, and exits 0 if each ended as it should and the simulator has
-sold exactly what was needed.`,
-		Args: cobra.NoArgs,
+sold exactly what was needed. With --json, what became of the samples is printed as JSON, and nothing else.`,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &dev{out: cmd.OutOrStdout(), talk: cmd.ErrOrStderr(), dir: dir}
-			return d.run(cmd.Context(), once)
+			d := &dev{cli: c, dir: dir}
+			return d.start(cmd.Context(), once)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when the sample traffic has ended")
@@ -48,9 +47,10 @@ sold exactly what was needed.`,
 
 // dev is everything in one process.
 type dev struct {
-	out, talk io.Writer
-	dir       string
-	prefix    string // of request ids
+	*cli
+
+	dir    string
+	prefix string // of request ids
 
 	sim     *pressonesim.Server
 	nc      *nats.Conn
@@ -69,7 +69,7 @@ func devEnv() map[string]string {
 	}
 }
 
-func (d *dev) run(ctx context.Context, once bool) (err error) {
+func (d *dev) start(ctx context.Context, once bool) (err error) {
 	temporary := d.dir == ""
 	if temporary {
 		if d.dir, err = os.MkdirTemp("", "esimflow-dev-"); err != nil {
@@ -89,7 +89,7 @@ func (d *dev) run(ctx context.Context, once bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.log.Close()) }()
 
-	_, _ = fmt.Fprintln(d.talk, "Starting Postgres, NATS and the PressOne simulator …")
+	_, _ = fmt.Fprintln(d.err, "Starting Postgres, NATS and the PressOne simulator …")
 	pg, err := devstack.StartPostgres(ctx, devstack.PostgresConfig{Dir: filepath.Join(d.dir, "postgres"), Durable: true, Log: d.log})
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (d *dev) run(ctx context.Context, once bool) (err error) {
 	if err := t.run(ctx); err != nil {
 		return err
 	}
-	if err := t.summarize(d.out); err != nil || once {
+	if err := t.summarize(); err != nil || once {
 		return err
 	}
 	return t.trickle(ctx)
@@ -217,7 +217,7 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
 	if temporary {
 		kept = "removed at the end"
 	}
-	_, _ = fmt.Fprintf(d.talk, `
+	_, _ = fmt.Fprintf(d.err, `
   console      %s
   worker API   %s      (esimctl saga list, dlq list, …)
   metrics      %s

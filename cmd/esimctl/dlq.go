@@ -27,7 +27,7 @@ type letterFlags struct {
 	older                               time.Duration
 }
 
-func (l *letterFlags) add(cmd *cobra.Command) {
+func (l *letterFlags) add(c *cli, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&l.code, "code", "", "only with this code: PressOne's (11, 33, …), ours or http_<status>")
 	f.StringVar(&l.class, "class", "", "only of this class")
@@ -35,6 +35,7 @@ func (l *letterFlags) add(cmd *cobra.Command) {
 	f.StringVar(&l.packageID, "package", "", "only of this package")
 	f.StringVar(&l.iccid, "iccid", "", "only of this eSIM")
 	f.DurationVar(&l.older, "older", 0, "only those older than that, like 1h30m")
+	completeWith(cmd, "code", letterCodes(c))
 	complete(cmd, "class", classes())
 	complete(cmd, "kind", kinds())
 }

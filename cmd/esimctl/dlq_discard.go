@@ -19,7 +19,7 @@ func newDLQDiscardCommand(c *cli) *cobra.Command {
 		Short: "Close a dead letter for good, and its saga",
 		Long: `Close a dead letter for good, and its saga if it has one. If something was bought, or may have
 been, nobody delivers it any more.`,
-		Args: exactly("ID"),
+		Args: exactly("ID"), ValidArgsFunction: first(letterIDs(c)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := uuids(args)
 			if err != nil {

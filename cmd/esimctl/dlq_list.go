@@ -52,7 +52,7 @@ func newDLQListCommand(c *cli) *cobra.Command {
 			return c.dlqList(cmd.Context(), q, status != "open", !cmd.Flags().Changed("limit"))
 		},
 	}
-	flags.add(cmd)
+	flags.add(c, cmd)
 	cmd.Flags().StringVar(&status, "status", "open", "open, replayed, adopted, confirmed_absent, discarded or any")
 	cmd.Flags().BoolVar(&group, "group", false, "count the open ones by code and class, with the first and the last seen")
 	cmd.Flags().IntVar(&limit, "limit", defaultRows, "how many at the most")

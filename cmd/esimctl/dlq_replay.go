@@ -59,8 +59,10 @@ Exit codes: 0 all of them, 3 none matched, 4 all were refused, 5 some were. With
 		},
 	}
 	f := cmd.Flags()
-	o.letters.add(cmd)
+	o.letters.add(c, cmd)
+	cmd.ValidArgsFunction = letterIDs(c)
 	f.StringSliceVar(&o.ids, "id", nil, "ids of dead letters, as arguments are")
+	completeWith(cmd, "id", letterIDs(c))
 	f.StringVar(&o.reason, "reason", "", "why; recorded (required unless --dry-run)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be replayed, where it would go and what it costs, and do nothing")
 	f.Float64Var(&o.rate, "rate", 0, "how many a second, at the most (default 50)")

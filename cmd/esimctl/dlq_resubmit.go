@@ -42,7 +42,7 @@ func newDLQResubmitCommand(c *cli) *cobra.Command {
 becomes a new message with an id of its own and the sender's headers, and the letter is closed.
 A letter with a saga is for "dlq replay": what was accepted cannot be changed.`,
 		Example: `  esimctl dlq resubmit 0199a1c2-… --file corrected.json --reason "quantity was text"`,
-		Args:    exactly("ID"),
+		Args:    exactly("ID"), ValidArgsFunction: first(letterIDs(c)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.dlqResubmit(cmd.Context(), args[0], o, func(l deadletter.Letter) ([]byte, error) {
 				switch o.file {
@@ -67,7 +67,7 @@ func newDLQEditCommand(c *cli) *cobra.Command {
 		Short: "Correct a request that was never accepted in an editor, and publish it again",
 		Long: `Correct a request that was never accepted in VISUAL or EDITOR, and publish it again, as "dlq
 resubmit" does. What is not changed, or emptied, is not published.`,
-		Args: exactly("ID"),
+		Args: exactly("ID"), ValidArgsFunction: first(letterIDs(c)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.dlqResubmit(cmd.Context(), args[0], o, func(l deadletter.Letter) ([]byte, error) {
 				edited, err := c.edit(cmd.Context(), l.Body)

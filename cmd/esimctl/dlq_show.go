@@ -23,7 +23,7 @@ func newDLQShowCommand(c *cli) *cobra.Command {
 		Short: "Show one dead letter with the request as it arrived",
 		Long: `Show one dead letter with the headers and the bytes of the request as they arrived: as text if
 they are, and otherwise in hexadecimal.`,
-		Args: exactly("ID"),
+		Args: exactly("ID"), ValidArgsFunction: first(letterIDs(c)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := uuids(args)
 			if err != nil {

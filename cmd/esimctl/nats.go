@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,9 +22,16 @@ func (c *cli) withNATS(ctx context.Context, f func(ctx context.Context, cfg conf
 	if err != nil {
 		return usagef("%w", err)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	options := append(app.NATSSecurity(cfg), nats.Name("esimctl"), nats.Timeout(natsTimeout),
-		// A denied permission is reported here, and as a time-out there.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.say("esimctl: NATS: %v", err) }))
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if denial, ok := app.DenialOf(err); ok {
+				cancel(denial) // nobody will answer: there is nothing to wait for
+				return
+			}
+			c.say("esimctl: NATS: %v", err)
+		}))
 	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
 	if err != nil {
 		return fmt.Errorf("NATS does not answer at %s: %w\nIs it running there? Set NATS_URL", cfg.NATSURL, err)
@@ -33,5 +41,9 @@ func (c *cli) withNATS(ctx context.Context, f func(ctx context.Context, cfg conf
 	if err != nil {
 		return err
 	}
-	return f(ctx, cfg, js)
+	err = f(ctx, cfg, js)
+	if denial, ok := errors.AsType[app.Denial](context.Cause(ctx)); ok && err != nil {
+		return denial
+	}
+	return err
 }

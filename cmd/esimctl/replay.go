@@ -63,7 +63,7 @@ func writeReplays(w io.Writer, all []deadletter.Replay) error {
 
 func newReplayShowCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "show ID", Short: "Show a replay, and what became of its letters", Args: exactly("ID"),
+		Use: "show ID", Short: "Show a replay, and what became of its letters", Args: exactly("ID"), ValidArgsFunction: replayIDs(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := replayID(args[0])
 			if err != nil {
@@ -87,7 +87,7 @@ func newReplayAbortCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "abort ID --reason TEXT",
 		Short: "Stop a replay: what has not had its turn stays as it is",
-		Args:  exactly("ID"),
+		Args:  exactly("ID"), ValidArgsFunction: replayIDs(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := replayID(args[0])
 			if err != nil {

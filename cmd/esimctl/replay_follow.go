@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"esimflow/internal/deadletter"
 )
@@ -36,7 +32,7 @@ func (c *cli) followReplay(ctx context.Context, cl *client, job deadletter.Repla
 			bar.done()
 			return fmt.Errorf("%w\nThe replay goes on in a worker: esimctl replay show %s", err, job.ID)
 		}
-		bar.draw(report)
+		drawReplay(bar, report)
 		if report.State != deadletter.Running && report.Ends.UnderWay == 0 || !sleep(waiting, pause) {
 			break
 		}
@@ -88,46 +84,14 @@ func writeReplayed(w io.Writer, r deadletter.ReplayReport) error {
 	return t.write(w)
 }
 
-// bar shows progress: one line that is drawn again on a terminal, a line now and then
-// elsewhere.
-type bar struct {
-	out      io.Writer
-	terminal bool
-	said     string
-	at       time.Time
-}
-
-func newBar(out io.Writer) *bar {
-	f, ok := out.(*os.File)
-	return &bar{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
-}
-
-// barWidth is how wide the bar itself is, in columns.
-const barWidth = 30
-
-func (b *bar) draw(r deadletter.ReplayReport) {
+// drawReplay shows how far a replay is: its sagas that have ended, of all its letters.
+func drawReplay(b *bar, r deadletter.ReplayReport) {
 	had := r.Letters - r.Waiting()
 	text := fmt.Sprintf("%d of %d had their turn, %d completed, %d under way", had, r.Letters, r.Ends.Completed, r.Ends.UnderWay)
 	if r.State == deadletter.Running && r.Note != "" {
-		text += "; " + shorten(plain(r.Note), 60)
+		text += "; " + r.Note
 	}
-	switch {
-	case b.terminal:
-		ended := had - r.Ends.UnderWay
-		full := barWidth * ended / max(r.Letters, 1)
-		_, _ = fmt.Fprintf(b.out, "\r\x1b[2K[%s%s] %s", strings.Repeat("█", full), strings.Repeat("·", barWidth-full), text)
-	case text != b.said && time.Since(b.at) > 2*time.Second:
-		_, _ = fmt.Fprintln(b.out, text)
-		b.at = time.Now()
-	}
-	b.said = text
-}
-
-// done leaves the line as it is.
-func (b *bar) done() {
-	if b.terminal && b.said != "" {
-		_, _ = fmt.Fprintln(b.out)
-	}
+	b.draw(had-r.Ends.UnderWay, r.Letters, text)
 }
 
 // sleep waits for d and reports whether ctx let it.

@@ -71,7 +71,7 @@ func newRootCommand(c *cli) *cobra.Command {
 		Long: `esimctl operates esimflow: the schema, the streams, requests, sagas and dead letters.
 
 What acts on sagas and dead letters asks a worker's API, at ESIMFLOW_URL with OPS_TOKEN.
-"migrate" uses DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its relatives.
+"migrate" and "keys" use DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its relatives.
 Every variable is described in docs/config.md.
 
 Data goes to stdout and talk to stderr; with --json, data is JSON. Whatever changes
@@ -84,14 +84,16 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 	flags := root.PersistentFlags()
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.StringVar(&c.actor, "actor", defaultActor(c.getenv), "who acts: recorded with every action")
+	flags.Lookup("actor").DefValue = "$USER"
 	flags.StringVar(&c.url, "url", "", "the worker's API (default ESIMFLOW_URL)")
 	root.AddCommand(
 		newMigrateCommand(c), newStreamsCommand(c),
 		newOrderCommand(c), newTopupCommand(c),
 		newSagaCommand(c), newDLQCommand(c), newReplayCommand(c), newAuditCommand(c),
-		newPauseCommand(c), newResumeCommand(c), newGateCommand(c),
-		newSimCommand(c), newDevCommand(), newBenchCommand(c), newVersionCommand(c),
+		newPauseCommand(c), newResumeCommand(c), newGateCommand(c), newKeysCommand(c), newRestoreCommand(c),
+		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
+	noFiles(root)
 	markRun(root)
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/ops"
+	"esimflow/internal/saga"
 )
 
 func newSagaCommand(c *cli) *cobra.Command {
@@ -70,7 +71,8 @@ func (c *cli) acting(cmd *cobra.Command, verb string, fill func() (ops.Action, e
 	var reason, letter string
 	cmd.Flags().StringVar(&reason, "reason", "", "why; recorded (required)")
 	cmd.Flags().StringVar(&letter, "letter", "", "id of the dead letter that this is about; needed once the saga has stopped more than once")
-	cmd.Args = exactly("ID|REQUEST_ID")
+	cmd.Args, cmd.ValidArgsFunction = exactly("ID|REQUEST_ID"), sagaIDs(c, saga.DeadLettered)
+	completeWith(cmd, "letter", letterIDs(c))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var action ops.Action
 		var err error

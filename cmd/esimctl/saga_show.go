@@ -22,7 +22,7 @@ func newSagaShowCommand(c *cli) *cobra.Command {
 		Short: "Show one saga and everything that happened to it",
 		Long: `Show one saga and everything that happened to it: when, in which attempt, from which state to
 which, with which code of PressOne's, what was seen, and which operator did it and why.`,
-		Args: exactly("ID|REQUEST_ID"),
+		Args: exactly("ID|REQUEST_ID"), ValidArgsFunction: sagaIDs(c, ""),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.sagaShow(cmd.Context(), args[0]) },
 	}
 }

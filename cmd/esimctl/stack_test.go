@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,11 +35,14 @@ type stack struct {
 	env map[string]string
 	sim *pressonesim.Sim
 	nc  *nats.Conn
+
+	stop, restart func() // worker and publisher
 }
 
 // startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
-// made by esimctl. An unknown outcome is held for an operator.
-func startStack(t *testing.T) *stack {
+// made by esimctl. An unknown outcome is held for an operator. Variables that are given, name
+// and value, come before its own.
+func startStack(t *testing.T, variables ...string) *stack {
 	t.Helper()
 	ns := devstack.NATS(t)
 	s := &stack{t: t, sim: pressonesim.New(pressonesim.Config{})}
@@ -52,6 +56,7 @@ func startStack(t *testing.T) *stack {
 		"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "1s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "2s",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "100ms", "POLL_INITIAL": "20ms", "POLL_MAX": "100ms", "USER": "maria",
 	}
+	s.env = s.with(variables...)
 	s.ok("streams", "apply")
 	s.nc, err = nats.Connect(ns.URL())
 	require.NoError(t, err)
@@ -64,15 +69,24 @@ func startStack(t *testing.T) *stack {
 		}
 	})
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	worker, err := app.NewWorker(t.Context(), s.config(config.Worker), logger)
-	require.NoError(t, err)
-	s.start(worker.Run)
-	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
-	publisher, err := app.NewPublisher(t.Context(), s.config(config.Publisher), logger)
-	require.NoError(t, err)
-	s.start(publisher.Run)
-	require.Eventually(t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	s.stop = s.startPrograms(logger)
+	s.restart = func() { s.stop = s.startPrograms(logger) }
+	t.Cleanup(func() { s.stop() })
 	return s
+}
+
+// startPrograms starts a worker and a publisher, and waits until the worker is ready. What it
+// returns stops them.
+func (s *stack) startPrograms(logger *slog.Logger) (stop func()) {
+	s.t.Helper()
+	worker, err := app.NewWorker(s.t.Context(), s.config(config.Worker), logger)
+	require.NoError(s.t, err)
+	publisher, err := app.NewPublisher(s.t.Context(), s.config(config.Publisher), logger)
+	require.NoError(s.t, err)
+	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
+	stopWorker, stopPublisher := s.start(worker.Run), s.start(publisher.Run)
+	require.Eventually(s.t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	return func() { stopPublisher(); stopWorker() }
 }
 
 func (s *stack) config(need config.Need) config.Config {
@@ -82,14 +96,15 @@ func (s *stack) config(need config.Need) config.Config {
 	return cfg
 }
 
-func (s *stack) start(run func(context.Context) error) {
+// start runs a program; what it returns stops it.
+func (s *stack) start(run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	s.t.Cleanup(func() {
+	return func() {
 		cancel()
 		require.NoError(s.t, <-done)
-	})
+	}
 }
 
 // ran is what a command line did.
@@ -102,9 +117,14 @@ func lookupIn(env map[string]string) func(string) string {
 	return func(name string) string { return env[name] }
 }
 
+// run runs a command line, whose tables have to fit a terminal.
 func (s *stack) run(args ...string) ran {
 	s.t.Helper()
-	return runIn(s.t, s.env, args...)
+	r := runIn(s.t, s.env, args...)
+	if !slices.Contains(args, "--reveal") && args[0] != "__complete" && !slices.Equal(args[:min(2, len(args))], []string{"dlq", "show"}) {
+		checkWidth(s.t, "esimctl "+strings.Join(args, " "), r.out)
+	}
+	return r
 }
 
 // runIn runs a command line in an environment, with nobody at the terminal.

@@ -225,7 +225,7 @@ func (t *traffic) refresh(ctx context.Context) {
 
 // trickle sends a plain order every few seconds until ctx is cancelled.
 func (t *traffic) trickle(ctx context.Context) error {
-	_, _ = fmt.Fprintln(t.talk, "Running on, with an order every two seconds. Ctrl-C ends it.")
+	t.say("Running on, with an order every two seconds. Ctrl-C ends it.")
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():

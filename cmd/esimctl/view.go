@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -26,7 +25,10 @@ type view struct {
 
 func newView(t *traffic) *view {
 	v := &view{traffic: t, out: t.out, told: map[string]bool{}}
-	if f, ok := t.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if t.json {
+		v.out = t.err // there is data to come, on its own
+	}
+	if f, ok := v.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
 			v.height = h
 		}
@@ -140,53 +142,4 @@ func (v *view) tell() {
 		}
 		_, _ = fmt.Fprintf(v.out, "%5.1fs  %-18s %-22s %s\n", time.Since(v.started).Seconds(), end, s.id, trouble)
 	}
-}
-
-// letterCounts lists the codes of dead letters, with how many where there are several.
-func letterCounts(byEnd map[string]int) string {
-	var all []string
-	for _, code := range slices.Sorted(maps.Keys(byEnd)) {
-		switch n := byEnd[code]; {
-		case code == wantCompleted || code == wantDuplicate:
-		case n == 1:
-			all = append(all, code)
-		default:
-			all = append(all, fmt.Sprintf("%s ×%d", code, n))
-		}
-	}
-	return strings.Join(all, " · ")
-}
-
-// summarize prints how the traffic ended. The error says what did not end as it should.
-func (t *traffic) summarize(out io.Writer) error {
-	var wrong []string
-	needed, byEnd := 0, map[string]int{}
-	for _, s := range t.samples {
-		needed += s.needed
-		end := t.end(s)
-		byEnd[end]++
-		if end != s.want {
-			wrong = append(wrong, fmt.Sprintf("%s ended as %s instead of %s", s.id, end, s.want))
-		}
-		if s.pkg.ID != "" && len(t.sim.Ledger().Package(s.pkg.ID)) != s.needed {
-			wrong = append(wrong, fmt.Sprintf("%s: sold %d times instead of %d", s.id, len(t.sim.Ledger().Package(s.pkg.ID)), s.needed))
-		}
-	}
-	sold := t.sim.SoldCount()
-	_, _ = fmt.Fprintf(out, "%d requests in %.1f s: %d completed, %d duplicate, %d dead letters\n", len(t.samples),
-		time.Since(t.started).Seconds(), byEnd[wantCompleted], byEnd[wantDuplicate],
-		len(t.samples)-byEnd[wantCompleted]-byEnd[wantDuplicate])
-	_, _ = fmt.Fprintf(out, "dead letters: %s\n", letterCounts(byEnd))
-	_, _ = fmt.Fprintf(out, "ledger: PressOne sold %d orders, %d were needed\n", sold, needed)
-	if doubles := t.sim.Ledger().Doubles(); len(doubles) > 0 {
-		wrong = append(wrong, fmt.Sprintf("bought twice: %v", doubles))
-	}
-	if sold != needed {
-		wrong = append(wrong, "the ledger does not agree")
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("not as it should be:\n  %s", strings.Join(wrong, "\n  "))
-	}
-	_, _ = fmt.Fprintln(out, "everything ended as it should, and nothing was bought twice")
-	return nil
 }

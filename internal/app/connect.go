@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go"
 
 	"esimflow/internal/config"
 	"esimflow/migrations"
@@ -49,36 +48,6 @@ func openPool(ctx context.Context, cfg config.Config, name string, size int32) (
 // more. It is not used again, and the next one is made to whatever is primary then.
 func readOnly(c *pgconn.PgConn) bool {
 	return c.ParameterStatus("in_hot_standby") == "on" || c.ParameterStatus("default_transaction_read_only") == "on"
-}
-
-// connectNATS connects, or keeps trying to: NATS may come later.
-func connectNATS(cfg config.Config, name string, log *slog.Logger) (*nats.Conn, error) {
-	options := append(NATSSecurity(cfg),
-		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
-		nats.PingInterval(natsPing), nats.MaxPingsOutstanding(natsPings),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn("nats", "err", err) //nolint:sloglint // a callback without a context
-		}))
-	nc, err := nats.Connect(cfg.NATSURL.Reveal(), options...)
-	if err != nil {
-		return nil, fmt.Errorf("app: NATS: %w", err)
-	}
-	return nc, nil
-}
-
-// NATSSecurity is what the configuration says about credentials and certificates.
-func NATSSecurity(cfg config.Config) []nats.Option {
-	var options []nats.Option
-	if cfg.NATSCreds != "" {
-		options = append(options, nats.UserCredentials(cfg.NATSCreds))
-	}
-	if cfg.NATSCA != "" {
-		options = append(options, nats.RootCAs(cfg.NATSCA))
-	}
-	if cfg.NATSCert != "" {
-		options = append(options, nats.ClientCert(cfg.NATSCert, cfg.NATSKey))
-	}
-	return options
 }
 
 // awaitSchema waits until the database has the schema that this program needs. A newer

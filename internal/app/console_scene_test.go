@@ -12,6 +12,7 @@ import (
 
 	"esimflow/internal/app"
 	"esimflow/internal/message"
+	"esimflow/internal/pressone"
 	"esimflow/internal/pressonesim"
 )
 
@@ -62,7 +63,26 @@ func (b *bench) scene() *scene {
 	b.publish(message.Order, `{"request_id":"good-1","package_id":"change-7days-1gb"}`)
 	require.Eventually(b.t, func() bool { return b.count("SELECT count(*) FROM dead_letter WHERE status = 'open'") == 11 },
 		30*time.Second, 50*time.Millisecond)
+	s.orphan()
 	return s
+}
+
+// orphan buys an order behind our back, and has the audit find it.
+func (s *scene) orphan() {
+	s.t.Helper()
+	client, err := pressone.New(pressone.Config{
+		BaseURL: s.env["PRESSONE_BASE_URL"], ClientID: s.env["PRESSONE_CLIENT_ID"], ClientSecret: s.env["PRESSONE_CLIENT_SECRET"],
+	})
+	require.NoError(s.t, err)
+	defer client.Close()
+	_, err = client.SubmitOrder(s.t.Context(), func() error { return nil }, pressone.OrderRequest{
+		PackageID: "kallur-digital-7days-1gb", Quantity: 1, Description: "by hand, for the <trade fair>",
+	})
+	require.NoError(s.t, err)
+	p := s.ask("/audit", url.Values{}, s.logIn("ann"))
+	require.Equal(s.t, http.StatusSeeOther, p.StatusCode, p.text)
+	require.Eventually(s.t, func() bool { return s.count("SELECT count(*) FROM audit_run WHERE state = 'done'") == 1 }, 60*time.Second, 50*time.Millisecond)
+	require.Equal(s.t, 1, s.count("SELECT count(*) FROM audit_finding WHERE status = 'open'"))
 }
 
 // page is an answer of the console's.

@@ -130,7 +130,7 @@ func TestConsoleDoor(t *testing.T) {
 // What an operator does in the console is done once, by the name they have logged in with,
 // with a reason, and is on record.
 func TestConsoleActions(t *testing.T) {
-	s := setup(t, pressonesim.Config{}).scene()
+	s := setup(t, pressonesim.Config{}).asApp().scene()
 	ann := s.logIn("ann")
 	five := s.sagaID("five")
 
@@ -212,9 +212,15 @@ func TestConsoleActions(t *testing.T) {
 	t.Run("asks for an audit, and closes what it finds", func(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, s.ask("/audit", url.Values{"from": {"yesterday"}}, ann).StatusCode)
 		require.Equal(t, http.StatusConflict, s.ask("/audit", url.Values{"from": {"2030-01-02"}, "to": {"2030-01-01"}}, ann).StatusCode)
+		require.Contains(t, s.ask("/audit", nil, ann).text, "&lt;trade fair&gt;")
 		require.Equal(t, "/audit?did=audit", s.ask("/audit", url.Values{}, ann).Header.Get("Location"))
 		require.Eventually(t, func() bool { return strings.Contains(s.ask("/audit", nil, ann).text, "good\">done") }, 60*time.Second, 100*time.Millisecond)
 		require.Equal(t, http.StatusNotFound, s.ask("/audit/findings/"+five+"/dismiss", url.Values{"reason": {"x"}}, ann).StatusCode)
+		dismiss := "/audit/findings/" + s.id("SELECT id::text FROM audit_finding") + "/dismiss"
+		require.Equal(t, http.StatusBadRequest, s.ask(dismiss, url.Values{}, ann).StatusCode)
+		require.Equal(t, "/audit?did=dismissed", s.ask(dismiss, url.Values{"reason": {"the trade fair's"}}, ann).Header.Get("Location"))
+		require.Equal(t, http.StatusConflict, s.ask(dismiss, url.Values{"reason": {"again"}}, ann).StatusCode)
+		require.Contains(t, s.ask("/trail", nil, ann).text, "dismissed")
 	})
 	t.Run("remembers how it is to look", func(t *testing.T) {
 		p := s.ask("/theme", url.Values{"theme": {"dark"}, "back": {"/sagas"}}, ann)

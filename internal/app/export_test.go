@@ -1,6 +1,14 @@
 package app
 
-import "time"
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
 
 // SetWallClock replaces the wall clock of workers that are made from now on.
 func SetWallClock(now func() time.Time) { wallClock = now }
@@ -24,3 +32,15 @@ func (p *Publisher) Watch(every time.Duration) { p.watching = watching{every: ev
 // NoBalance keeps workers that are made from now on from asking for the balance, unless they
 // are told to by Watch.
 func NoBalance() { firstBalance = time.Hour }
+
+// Exporting is newExporting with an environment, for tests.
+func Exporting(ctx context.Context, env map[string]string) (trace.TracerProvider, func(context.Context), error) {
+	e, err := newExporting(ctx, WorkerProgram, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
+	return optionsOf(e.options()).tracing, e.close, err
+}
+
+// ExportingTo is newExportingTo, for tests.
+func ExportingTo(p sdktrace.SpanProcessor, log io.Writer) (tp trace.TracerProvider, closing func(context.Context)) {
+	e := newExportingTo(p, slog.New(slog.NewTextHandler(log, nil)))
+	return e.provider, e.close
+}

@@ -24,7 +24,7 @@ const root = "../.."
 
 // arrows is who may import whom, tests aside:
 //
-//	cmd → app → {intake, deadletter, audit, retention, monitor, ops} → saga → {pressone, outbox} → message
+//	cmd → app → {intake, deadletter, audit, retention, monitor, ops} → saga → {pressone, outbox} → {message, seal}
 //
 // A package may import what lies further along, never its neighbour and never backwards;
 // but ops, which shows operators the dead letters and the audit, imports those two.
@@ -35,8 +35,8 @@ var arrows = map[string][]string{
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/publisher": {"internal/app", "internal/config"},
 	"cmd/esimctl": {
-		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/message",
-		"internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
+		"internal/app", "internal/ops", "internal/deadletter", "internal/audit", "internal/saga", "internal/seal", "internal/pressone", "internal/message",
+		"internal/restore", "internal/config", "migrations", "internal/devstack", "internal/pressonesim", "internal/bench",
 	},
 	"internal/bench": {
 		"internal/app", "internal/message", "internal/config", "migrations", "internal/devstack", "internal/pressonesim",
@@ -44,17 +44,19 @@ var arrows = map[string][]string{
 
 	"internal/app": {
 		"internal/intake", "internal/deadletter", "internal/audit", "internal/retention", "internal/monitor", "internal/ops", "internal/saga",
-		"internal/pressone", "internal/outbox", "internal/message", "internal/config", "migrations",
+		"internal/seal", "internal/pressone", "internal/outbox", "internal/message", "internal/config", "migrations",
 	},
 	"internal/intake":     {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/deadletter": {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/retention":  {"internal/saga", "internal/outbox"},
 	"internal/monitor":    {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
+	"internal/restore":    {"internal/message"}, // for cmd/esimctl
 	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
-	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message"},
-	"internal/pressone":   {"internal/message"},
-	"internal/outbox":     {"internal/message"},
+	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message", "internal/seal"},
+	"internal/pressone":   {"internal/message", "internal/seal"},
+	"internal/outbox":     {"internal/message", "internal/seal"},
+	"internal/seal":       {},
 	"internal/message":    {},
 
 	"internal/config":      {},

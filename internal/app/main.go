@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"esimflow/internal/config"
 )
@@ -37,7 +38,12 @@ func Main(p Program, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := NewLogger(cfg, stderr)
-	if err := run(ctx, p, cfg, log); err != nil {
+	spans, err := newExporting(ctx, p, config.Environ(), log)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return 2
+	}
+	if err := run(ctx, p, cfg, spans, log); err != nil {
 		log.ErrorContext(ctx, "ended", "program", p, "err", err)
 		return 1
 	}
@@ -54,16 +60,21 @@ func collectLessOften() {
 	}
 }
 
-func run(ctx context.Context, p Program, cfg config.Config, log *slog.Logger) error {
+func run(ctx context.Context, p Program, cfg config.Config, spans *exporting, log *slog.Logger) error {
 	log.InfoContext(ctx, "starting", "program", p, "config", cfg.String())
+	// The last spans have what is left of the time to stop, and not much of it.
+	stopping, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(cfg.SubmitTimeout+shutdownMargin, end) })()
+	defer spans.close(stopping)
 	if p == PublisherProgram {
-		publisher, err := NewPublisher(ctx, cfg, log)
+		publisher, err := NewPublisher(ctx, cfg, log, spans.options()...)
 		if err != nil {
 			return err
 		}
 		return publisher.Run(ctx)
 	}
-	worker, err := NewWorker(ctx, cfg, log)
+	worker, err := NewWorker(ctx, cfg, log, spans.options()...)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/config"
 	"esimflow/internal/message"
@@ -24,7 +25,7 @@ type provider struct {
 	limiter *pressone.Limiter
 }
 
-func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, gateChanged func()) (*provider, error) {
+func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, tracing trace.TracerProvider, gateChanged func()) (*provider, error) {
 	metrics := pressone.NewMetrics(reg)
 	p := &provider{
 		gate: pressone.NewGate(db, pressone.GateConfig{
@@ -36,18 +37,14 @@ func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheu
 	p.gate.OnChange(func(pressone.Lane) { gateChanged() })
 	client := pressone.Config{
 		BaseURL: cfg.PressOneBaseURL, ClientID: cfg.PressOneClientID, ClientSecret: cfg.PressOneClientSecret.Reveal(),
-		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Now: wallClock,
+		ReadTimeout: cfg.ReadTimeout, NoEffectCodes: cfg.NoEffectCodes, Limiter: p.limiter, Metrics: metrics, Tracing: tracing, Now: wallClock,
 	}
 	fetch, err := pressone.NewFetch(client)
 	if err != nil {
 		return nil, fmt.Errorf("app: %w", err)
 	}
-	var keys [][]byte
-	for _, k := range cfg.EncryptionKeys {
-		keys = append(keys, []byte(k.Reveal()))
-	}
 	client.Tokens, err = pressone.NewSharedToken(pressone.SharedTokenConfig{
-		DB: db, Fetch: fetch, Gate: p.gate, Keys: keys, ClientID: cfg.PressOneClientID,
+		DB: db, Fetch: fetch, Gate: p.gate, Keys: rawKeys(cfg), ClientID: cfg.PressOneClientID,
 		ClientSecret: cfg.PressOneClientSecret.Reveal(), Holder: name, Metrics: metrics,
 	})
 	if err != nil {

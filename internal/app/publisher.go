@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/config"
 	"esimflow/internal/deadletter"
@@ -30,15 +30,18 @@ type Publisher struct {
 	telemetry *ops.Server
 	problem   atomic.Pointer[error]
 	watching  watching
+	tracing   trace.TracerProvider // nil: no spans
 }
 
 // NewPublisher takes the telemetry address; nothing else happens until Run.
-func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger) (*Publisher, error) {
+func NewPublisher(ctx context.Context, cfg config.Config, log *slog.Logger, more ...Option) (*Publisher, error) {
 	telemetry, err := ops.Listen(ctx, cfg.TelemetryAddr)
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry}, nil
+	return &Publisher{
+		cfg: cfg, log: log, reg: newRegistry(PublisherProgram), telemetry: telemetry, tracing: optionsOf(more).tracing,
+	}, nil
 }
 
 // TelemetryAddr is where /metrics is served.
@@ -47,12 +50,16 @@ func (p *Publisher) TelemetryAddr() string { return p.telemetry.Addr() }
 // Run relays the outbox until ctx is cancelled.
 func (p *Publisher) Run(ctx context.Context) error {
 	name := processName("publisher") + "-" + uuid.NewString()[:8]
+	keys, err := keysOf(p.cfg)
+	if err != nil {
+		return err
+	}
 	db, err := openPool(ctx, p.cfg, name, publisherPoolSize)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(p.cfg, name, p.log)
+	nc, err := connectNATS(p.cfg, name, p.reg, p.log)
 	if err != nil {
 		return err
 	}
@@ -68,9 +75,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 	awaitSchema(ctx, db, p.log, func(err error) { p.problem.Store(&err) })
 	if ctx.Err() == nil {
-		store := saga.NewStore(db, saga.NewMetrics(p.reg))
+		warnUnsealed(ctx, keys, p.log)
+		store := saga.NewStore(db, saga.NewMetrics(p.reg)).Sealed(keys)
 		relay := outbox.NewRelay(outbox.Config{
-			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Log: p.log, Reg: p.reg,
+			DB: db, NATS: nc, Name: name, Hooks: hooks(db, store), Keys: keys, Log: p.log, Reg: p.reg, Tracing: p.tracing,
 		})
 		p.reg.MustRegister(monitor.Pools{"main": db})
 		collector := monitor.NewCollector(p.reg, p.log, p.watching.every, shared(db, store, policyOf(p.cfg), p.cfg)...)
@@ -92,10 +100,7 @@ func (p *Publisher) ready(ctx context.Context, nc *nats.Conn) error {
 	} else if *problem != nil {
 		return *problem
 	}
-	if !nc.IsConnected() {
-		return fmt.Errorf("app: NATS is %s", nc.Status())
-	}
-	return nil
+	return natsProblem(nc)
 }
 
 // hooks is what JetStream's acknowledgement of a message means: a result completes its

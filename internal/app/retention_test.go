@@ -31,7 +31,7 @@ func (b *bench) forgetfulWorker(retention time.Duration) *app.Worker {
 // deliver everything again, nothing of it is bought again: whoever has left the record is
 // refused, and what is on record is a duplicate.
 func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
-	b := setup(t, pressonesim.Config{})
+	b := setup(t, pressonesim.Config{}).asApp()
 	w := b.forgetfulWorker(4 * time.Second)
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "poor", Price: 450})

@@ -95,12 +95,14 @@ func TestVersions(t *testing.T) {
 	t.Parallel()
 	old := buildEarlier(t)
 	t.Run("take turns", func(t *testing.T) { versionsTakeTurns(t, old) })
+	t.Run("seal what the other cannot read", func(t *testing.T) { versionsSeal(t, old) })
 	t.Run("leave a state alone that they do not know", func(t *testing.T) { versionsMeetAnUnknownState(t, old) })
 }
 
 // The previous commit's programs and this one's work on the same database, under load and
 // with calls that go wrong. The new schema comes first; then the workers are replaced one
-// by one, and the publisher; then all is rolled back, and upgraded again.
+// by one, and the publisher in between; then all is rolled back, and upgraded again, the
+// publisher first.
 func versionsTakeTurns(t *testing.T, old earlier) {
 	t.Helper()
 	b := setup(t, pressonesim.Config{Chaos: pressonesim.Chaos{Rate: 0.2, Seed: 3, Reads: true, SlowFor: 200 * time.Millisecond}})
@@ -139,6 +141,7 @@ func versionsTakeTurns(t *testing.T, old earlier) {
 		{"new", func() { replace(1, newWorker) }},
 		{"rollback", func() { replace(0, oldWorker) }},
 		{"rolledback", func() { replace(1, oldWorker); replacePublisher(oldPublisher) }},
+		{"publisherfirst", func() { replacePublisher(newPublisher) }},
 		{"again", func() { replace(0, newWorker) }},
 	}
 	for _, s := range steps {
@@ -147,6 +150,28 @@ func versionsTakeTurns(t *testing.T, old earlier) {
 	}
 	b.soldOnce(n)
 	b.stop(append(workers, publisher)...)
+}
+
+// Workers of both versions have a key, and an old publisher leads: it publishes what the old worker
+// and the new one have for it and never a sealed result, which waits for a publisher of this version. Then every order has one
+// result, readable, and is bought once, whichever of the workers took it over from the other.
+func versionsSeal(t *testing.T, old earlier) {
+	t.Helper()
+	b := setup(t, pressonesim.Config{Chaos: pressonesim.Chaos{Rate: 0.2, Seed: 5, Reads: true, SlowFor: 200 * time.Millisecond}})
+	b.lenientTokens()
+	b.env["LEASE_TTL"], b.env["RETRY_MAX_ATTEMPTS"], b.env["ENCRYPTION_KEY"] = "1500ms", "30", canaryKey
+	workers := []*exec.Cmd{b.program(old.worker), b.process(app.WorkerProgram)}
+	publisher := b.program(old.publisher)
+	n := b.traffic("sealed", 60, 10)
+	require.Eventually(t, func() bool {
+		return b.tally("SELECT count(*) FROM saga WHERE state IN ('notifying', 'completed')") == n &&
+			b.tally("SELECT count(*) FROM outbox WHERE next_at IS NOT NULL") == 0
+	}, time.Minute, 50*time.Millisecond)
+	b.stop(publisher)
+	b.stop(workers...)
+	workers = []*exec.Cmd{b.process(app.WorkerProgram), b.process(app.PublisherProgram)}
+	b.soldOnce(n) // and every result is as api/ describes it, see checkContracts
+	b.stop(workers...)
 }
 
 // A saga in a state that neither knows, written by a version that is yet to come, is left

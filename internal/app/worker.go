@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/audit"
 	"esimflow/internal/config"
@@ -36,10 +37,11 @@ type Worker struct {
 	telemetry *ops.Server
 	ready     atomic.Pointer[func() error]
 	watching  watching
+	tracing   trace.TracerProvider // nil: no spans
 }
 
 // NewWorker takes the addresses; nothing else happens until Run.
-func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worker, error) {
+func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger, more ...Option) (*Worker, error) {
 	api, err := ops.Listen(ctx, cfg.HTTPAddr)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func NewWorker(ctx context.Context, cfg config.Config, log *slog.Logger) (*Worke
 		api.Close()
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, log: log, reg: newRegistry(WorkerProgram), api: api, telemetry: telemetry}
+	w := &Worker{cfg: cfg, log: log, reg: newRegistry(WorkerProgram), api: api, telemetry: telemetry, tracing: optionsOf(more).tracing}
 	w.notReady(nil)
 	return w, nil
 }
@@ -86,7 +88,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(w.cfg, name, w.log)
+	nc, err := connectNATS(w.cfg, name, w.reg, w.log)
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,12 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		return func() { _ = nc.Publish(subject, nil) } // it saves a wait; nothing depends on it
 	}
 	sagas := saga.NewMetrics(w.reg)
-	store := saga.NewStore(db, sagas)
+	keys, err := keysOf(w.cfg)
+	if err != nil {
+		return err
+	}
+	warnUnsealed(ctx, keys, w.log)
+	store := saga.NewStore(db, sagas).Sealed(keys)
 	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
 	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
 	if err != nil {
@@ -126,7 +133,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	defer vital.Close()
 	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
 	policy := policyOf(w.cfg)
-	provider, err := newProvider(w.cfg, db, name, w.reg, hint(message.GateHint))
+	provider, err := newProvider(w.cfg, db, name, w.reg, w.tracing, hint(message.GateHint))
 	if err != nil {
 		return err
 	}
@@ -136,7 +143,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Policy: policy, MaxInFlight: w.cfg.MaxInFlight, LeaseTTL: w.cfg.LeaseTTL, Eager: w.cfg.PressOneRate == 0,
 		Budget: w.cfg.SubmitTimeout + shutdownMargin,
 		Store:  store, Lease: lease, Provider: provider.client, Gate: provider.gate, Limiter: provider.limiter,
-		Published: hint(message.OutboxHint), Log: w.log,
+		Published: hint(message.OutboxHint), Log: w.log, Tracing: w.tracing,
 		Beat: func(ctx context.Context, workers int) error {
 			provider.limiter.SetWorkers(workers)
 			provider.gate.SetWorkers(workers)
@@ -152,7 +159,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	for _, kind := range message.Kinds() {
 		consumers = append(consumers, intake.NewConsumer(intake.Config{
 			JetStream: js, DB: db, Store: store, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
-			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Young: min(time.Hour, w.cfg.Retention/2),
+			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Tracing: w.tracing, Young: min(time.Hour, w.cfg.Retention/2),
 		}))
 	}
 	desk := deadletter.NewDesk(deadletter.Config{
@@ -165,8 +172,12 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
 		Metrics: audit.NewMetrics(w.reg), Log: w.log,
 	})
+	retained := retention.NewMetrics(w.reg)
 	sweeper := retention.New(retention.Config{
-		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retention.NewMetrics(w.reg), Log: w.log,
+		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retained, Log: w.log,
+	})
+	wiper := retention.NewWiper(retention.WiperConfig{
+		DB: db, Store: store, Holder: name, Keep: w.cfg.CodesKeep, Metrics: retained, Log: w.log,
 	})
 	w.reg.MustRegister(monitor.Pools{"main": db, "lease": vital})
 	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
@@ -204,6 +215,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	runners.Go(func() { runErr = runner.Run(running) })
 	jobs.Go(func() { auditor.Run(ctx) })
 	jobs.Go(func() { sweeper.Run(ctx) })
+	jobs.Go(func() { wiper.Run(ctx) })
 	jobs.Go(func() { replayer.Run(ctx) })
 	<-runner.Started() // there is room for requests from the first on
 	for _, c := range consumers {
@@ -242,9 +254,7 @@ func readiness(ctx context.Context, nc *nats.Conn, lease *saga.Lease, consumers 
 		return errors.New("app: stopping")
 	}
 	var errs []error
-	if !nc.IsConnected() {
-		errs = append(errs, fmt.Errorf("app: NATS is %s", nc.Status()))
-	}
+	errs = append(errs, natsProblem(nc))
 	if !lease.Runs(lease.ID()) {
 		errs = append(errs, saga.ErrLeaseLost)
 	}

@@ -29,6 +29,10 @@ type Config struct {
 	Statements bool     `json:"statements"`
 	LogLevel   string   `json:"log_level"`
 	Env        []string `json:"env,omitempty"` // NAME=VALUE, of workers and publisher
+
+	// Progress, if there is one, is called now and then with how many results of a batch
+	// have arrived, from one goroutine.
+	Progress func(done, of int) `json:"-"`
 }
 
 // most is the limit of what fits into request ids, and of good sense.

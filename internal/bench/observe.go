@@ -83,12 +83,16 @@ func (o *observer) stop() { o.consuming.Stop() }
 // stallTimeout is how long no result may arrive while some are missing.
 const stallTimeout = time.Minute
 
-// await waits until n results have arrived.
-func (o *observer) await(ctx context.Context, n int) error {
+// await waits until n results have arrived, and tells progress, which may be nil.
+func (o *observer) await(ctx context.Context, n int, progress func(done, of int)) error {
+	if progress == nil {
+		progress = func(int, int) {}
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		have, latest := o.count()
+		progress(min(have, n), n)
 		if have >= n {
 			return nil
 		}

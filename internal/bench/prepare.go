@@ -87,7 +87,7 @@ func (r *run) prepare(ctx context.Context, prefix string) error {
 		if err := warm.publishAll(ctx, r.js); err != nil {
 			return err
 		}
-		if err := o.await(ctx, warm.n); err != nil {
+		if err := o.await(ctx, warm.n, r.cfg.Progress); err != nil {
 			return err
 		}
 		conn, err := watch(ctx, r.pg.URL())

@@ -94,7 +94,7 @@ func (r *run) measure(ctx context.Context) (Run, error) {
 		}
 		begin = sent[0]
 	}
-	if err := o.await(ctx, r.cfg.N); err != nil {
+	if err := o.await(ctx, r.cfg.N, r.cfg.Progress); err != nil {
 		return Run{}, err
 	}
 	if err := drained(ctx, own); err != nil {

@@ -33,11 +33,11 @@ func (l *loader) check() {
 	l.checkAddresses()
 }
 
-// checkDurations applies to every duration there is.
+// checkDurations applies to every duration there is. CODES_KEEP alone may be zero, which is for ever.
 func (l *loader) checkDurations() {
 	fields := reflect.ValueOf(l.cfg)
 	for _, v := range l.variables {
-		if d, ok := reflect.TypeAssert[time.Duration](fields.Field(v.index)); ok && l.ok(v.Name) && d <= 0 {
+		if d, ok := reflect.TypeAssert[time.Duration](fields.Field(v.index)); ok && l.ok(v.Name) && d <= 0 && (d != 0 || v.Name != "CODES_KEEP") {
 			l.problem(v.Name, "%s is not more than zero", d)
 		}
 	}
@@ -86,6 +86,7 @@ func (l *loader) checkConnections() {
 			l.problem("NATS_URL", "%v", err)
 		}
 	}
+	l.checkInbox()
 	l.checkFile("NATS_CREDS", l.cfg.NATSCreds)
 	l.checkFile("NATS_CA", l.cfg.NATSCA)
 	l.checkFile("NATS_CERT", l.cfg.NATSCert)

@@ -12,12 +12,13 @@ import (
 type Config struct {
 	DatabaseURL URL `env:"DATABASE_URL" need:"worker,publisher,migrate" file:"true" example:"postgres://esimflow:PASSWORD@db:5432/esimflow?sslmode=verify-full" help:"Postgres, as a URL or as key=value pairs"`
 
-	NATSURL      URL    `env:"NATS_URL" need:"worker,publisher,streams" file:"true" example:"nats://nats:4222" help:"NATS servers, separated by commas"`
-	NATSCreds    string `env:"NATS_CREDS" example:"/etc/nats/esimflow.creds" help:"path of a credentials file"`
-	NATSCA       string `env:"NATS_CA" example:"/etc/nats/ca.crt" help:"path of the authorities that the servers' certificates are checked against; empty: the system's"`
-	NATSCert     string `env:"NATS_CERT" example:"/etc/nats/tls.crt" help:"path of the client's certificate; goes with NATS_KEY"`
-	NATSKey      string `env:"NATS_KEY" example:"/etc/nats/tls.key" help:"path of the client certificate's key; goes with NATS_CERT"`
-	NATSReplicas int    `env:"NATS_REPLICAS" envDefault:"1" example:"3" help:"replicas of the streams, 1 to 5; 3 in production"`
+	NATSURL         URL    `env:"NATS_URL" need:"worker,publisher,streams" file:"true" example:"nats://nats:4222" help:"NATS servers, separated by commas"`
+	NATSCreds       string `env:"NATS_CREDS" example:"/etc/nats/esimflow.creds" help:"path of a credentials file"`
+	NATSCA          string `env:"NATS_CA" example:"/etc/nats/ca.crt" help:"path of the authorities that the servers' certificates are checked against; empty: the system's"`
+	NATSCert        string `env:"NATS_CERT" example:"/etc/nats/tls.crt" help:"path of the client's certificate; goes with NATS_KEY"`
+	NATSKey         string `env:"NATS_KEY" example:"/etc/nats/tls.key" help:"path of the client certificate's key; goes with NATS_CERT"`
+	NATSInboxPrefix string `env:"NATS_INBOX_PREFIX" example:"_INBOX_worker" help:"where answers of NATS arrive: a prefix that only this user may read; empty: _INBOX_ and the user of NATS_URL, or else the program (worker, publisher), or else _INBOX"`
+	NATSReplicas    int    `env:"NATS_REPLICAS" envDefault:"1" example:"3" help:"replicas of the streams, 1 to 5; 3 in production"`
 
 	PressOneBaseURL      string  `env:"PRESSONE_BASE_URL" need:"worker" example:"https://api.example.com/customer/v2" help:"PressOne's API, prefix included; https, or http on loopback"`
 	PressOneClientID     string  `env:"PRESSONE_CLIENT_ID" need:"worker" file:"true" example:"7c2f4a" help:"client id of the account"`
@@ -43,9 +44,10 @@ type Config struct {
 	LeaseTTL       time.Duration `env:"LEASE_TTL" envDefault:"15s" help:"how long a worker that stopped renewing keeps its sagas; at least 300ms"`
 	MaxInFlight    int           `env:"MAX_IN_FLIGHT" envDefault:"256" help:"sagas that one worker acts on at a time, 1 to 10000"`
 	Retention      time.Duration `env:"RETENTION" envDefault:"2160h" help:"how long a saga that has ended is kept, and with it its request_id: requests that reached the stream before that, and are not on record, are refused; at least a week more than AUDIT_WINDOW"`
+	CodesKeep      time.Duration `env:"CODES_KEEP" envDefault:"720h" help:"how long after its end a saga keeps the activation codes of its eSIMs; 0: for as long as the saga is kept"`
 	AuditInterval  time.Duration `env:"AUDIT_INTERVAL" envDefault:"1h" help:"from the end of an audit of PressOne's books to the next one"`
 	AuditWindow    time.Duration `env:"AUDIT_WINDOW" envDefault:"72h" help:"how far back an audit reads; whole days"`
-	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt"`
+	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, the same for workers and publishers: each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt; empty: activation codes are stored as they are, for development only"`
 
 	HTTPAddr      string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"where the console and the API listen"`
 	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of the console and the API; required when HTTP_ADDR is not loopback"`

@@ -7,7 +7,8 @@
 //
 // Invariants:
 //
-//   - Nothing else in the module reads the environment, and it is read once.
+//   - Nothing else in the module reads the environment, and it is read once. (OpenTelemetry's library reads
+//     its own variables; docs/config.md says which of them matter.)
 //   - All problems are reported at once, each with the variable's name, what is wrong and a
 //     value that would be right.
 //   - A secret is never printed, in a problem as little as in the configuration: [Secret]

@@ -81,5 +81,29 @@ newlines at the end of the file do not count. Setting both is an error.
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", name, fallback, v.Meaning, example, strings.Join(needed, ", "))
 	}
+	b.WriteString(traces)
 	return b.String()
 }
+
+// traces is about the variables that are not ours.
+const traces = `
+## Traces
+
+The worker and the publisher make traces once the environment says where they go: by
+` + "`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER` (`otlp`, `console`)" + `.
+Until then, or with ` + "`OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`" + `, nothing is made
+and nothing connects. These variables are OpenTelemetry's: its library reads them from the environment itself, they
+are not in the table above, have no ` + "`_FILE`" + `, and are not printed at the start. The ones that matter:
+
+| variable | meaning | here |
+|---|---|---|
+| ` + "`OTEL_EXPORTER_OTLP_ENDPOINT`" + ` | the collector | ` + "`http://collector:4318`" + ` |
+| ` + "`OTEL_EXPORTER_OTLP_PROTOCOL`" + ` | ` + "`http/protobuf`, or `grpc`" + ` (then the port is usually 4317) | ` + "`http/protobuf`" + ` |
+| ` + "`OTEL_EXPORTER_OTLP_HEADERS`" + ` | what the collector wants to know, such as a key | |
+| ` + "`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`" + ` | who we are | ` + "`esimflow-worker`, `esimflow-publisher`" + ` |
+| ` + "`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`" + ` | how many traces are kept. Each step of a saga is a trace, and is decided on alone, whatever the request's ` + "`traceparent`" + ` says | ` + "`X" + ` |
+| ` + "`OTEL_BSP_MAX_QUEUE_SIZE`" + ` | spans that wait to be sent; above that they are dropped, and nobody waits | ` + "`2048`" + ` |
+
+An order has seven to a dozen spans. When a program stops, it waits two seconds at the most for the last ones to be taken, within
+the time that stopping has anyway (` + "`SUBMIT_TIMEOUT`" + ` and five seconds).
+`

@@ -42,6 +42,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		DatabaseURL:          URL{"postgres://app:pw@db/esim", "postgres://db:5432/esim"},
 		NATSURL:              URL{"nats://nats:4222", "nats://nats:4222"},
+		NATSInboxPrefix:      "_INBOX_worker",
 		NATSReplicas:         1,
 		PressOneBaseURL:      "https://api.example.com/customer/v2",
 		PressOneClientID:     "id",
@@ -85,7 +86,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 	keys := base64.StdEncoding.EncodeToString([]byte(key1)) + ", " + base64.StdEncoding.EncodeToString([]byte(key2))
 	vars := map[string]string{
 		"DATABASE_URL": "host=db dbname=esim password=pw", "NATS_URL": "tls://n1:4222,tls://n2:4222",
-		"NATS_CREDS": file("creds"), "NATS_CA": file("ca"), "NATS_CERT": file("cert"), "NATS_KEY": file("key"), "NATS_REPLICAS": "3",
+		"NATS_CREDS": file("creds"), "NATS_CA": file("ca"), "NATS_CERT": file("cert"), "NATS_KEY": file("key"), "NATS_INBOX_PREFIX": "_INBOX_me", "NATS_REPLICAS": "3",
 		"PRESSONE_BASE_URL": "http://127.0.0.1:9000/v2/", "PRESSONE_CLIENT_ID": "id", "PRESSONE_CLIENT_SECRET": "secret", "PRESSONE_RATE": "2.5",
 		"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "2s", "LIST_LAG": "3s", "SETTLE_DELAY": "4s", "ABSENCE_LOOKS": "5",
 		"UNKNOWN_POLICY": "hold", "NO_EFFECT_CODES": "4033, 53",
@@ -104,7 +105,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 	require.NoError(t, err)
 	want := Config{
 		DatabaseURL: URL{vars["DATABASE_URL"], "postgres://db:5432/esim"}, NATSURL: URL{vars["NATS_URL"], vars["NATS_URL"]},
-		NATSCreds: vars["NATS_CREDS"], NATSCA: vars["NATS_CA"], NATSCert: vars["NATS_CERT"], NATSKey: vars["NATS_KEY"], NATSReplicas: 3,
+		NATSCreds: vars["NATS_CREDS"], NATSCA: vars["NATS_CA"], NATSCert: vars["NATS_CERT"], NATSKey: vars["NATS_KEY"], NATSInboxPrefix: "_INBOX_me", NATSReplicas: 3,
 		PressOneBaseURL: "http://127.0.0.1:9000/v2", PressOneClientID: "id", PressOneClientSecret: NewSecret("secret"), PressOneRate: 2.5,
 		SubmitTimeout: time.Second, ReadTimeout: 2 * time.Second, ListLag: 3 * time.Second, SettleDelay: 4 * time.Second, AbsenceLooks: 5,
 		UnknownPolicy: Hold, NoEffectCodes: []string{"4033", "53"},

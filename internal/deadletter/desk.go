@@ -158,8 +158,9 @@ func (d *Desk) replay(ctx context.Context, l Letter, by By, r *Result) {
 	r.Why, r.Failed = why, !refused
 }
 
-// Adopt gives a dead-lettered saga the PressOne order that is its purchase. PressOne is
-// asked for it first.
+// Adopt gives a saga the PressOne order that is its purchase: a dead-lettered one, or one that
+// waits to be submitted, as after the database was restored from an older point. PressOne is
+// asked for the order first.
 func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by By) (saga.State, error) {
 	s, err := d.Store.Get(ctx, id)
 	if err != nil {
@@ -175,10 +176,14 @@ func (d *Desk) Adopt(ctx context.Context, id, letter uuid.UUID, order int64, by 
 	if why := s.Unlike(o); why != "" {
 		return "", &saga.RefusedError{Why: why}
 	}
-	return d.act(ctx, id, letter, saga.Event{
+	e := saga.Event{
 		Name: saga.Adopted, Actor: by.Actor, Reason: by.Reason, Purchase: &saga.Purchase{Order: o},
 		Seen: fmt.Sprintf("order %d (%s)", o.ID, o.Code),
-	})
+	}
+	if s.State == saga.Pending {
+		e.Name = saga.Found
+	}
+	return d.act(ctx, id, letter, e)
 }
 
 // ConfirmAbsent records that an operator has checked with PressOne that nothing was

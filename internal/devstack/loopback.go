@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -46,7 +47,12 @@ func (s *PostgresServer) prepareLoopback(ctx context.Context) error {
 		return fmt.Errorf("devstack: %w", err)
 	}
 	s.port, s.password = strconv.FormatUint(uint64(port), 10), rand.Text()
-	err = os.WriteFile(s.accessFile(), []byte(loopbackAccess), 0o600)
+	access := loopbackAccess
+	if s.cfg.TLSCert != "" {
+		access = strings.Replace(access, "host ", "hostssl ", 1)
+		err = s.copyTLS()
+	}
+	err = errors.Join(err, os.WriteFile(s.accessFile(), []byte(access), 0o600))
 	if err = errors.Join(err, s.account.own(s.accessFile())); err != nil {
 		return fmt.Errorf("devstack: %w", err)
 	}

@@ -31,6 +31,9 @@ type PostgresConfig struct {
 	Settings []string
 	// Loopback makes it listen on 127.0.0.1 too: see [PostgresServer.LoopbackURL].
 	Loopback bool
+	// TLSCert and TLSKey are files, PEM, that it proves with who it is; on 127.0.0.1 it takes
+	// nobody without TLS then.
+	TLSCert, TLSKey string
 }
 
 // PostgresServer is a Postgres of ours. Its methods may be called from several goroutines.
@@ -188,6 +191,7 @@ func (s *PostgresServer) options() []string {
 		settings = append(settings, "fsync=off", "full_page_writes=off", "shared_buffers=64MB")
 	}
 	settings = append(settings, s.loopbackSettings()...)
+	settings = append(settings, s.tlsSettings()...)
 	var options []string
 	for _, setting := range append(settings, s.cfg.Settings...) {
 		options = append(options, "-c", setting)

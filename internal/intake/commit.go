@@ -37,7 +37,7 @@ const patience = 250 * time.Millisecond
 func (c *Consumer) commit(ctx context.Context, batch []jetstream.Msg) {
 	until := time.Now().Add(patience)
 	for len(batch) > 0 {
-		n := c.commitPart(ctx, batch, until)
+		n := c.tracedPart(ctx, batch, until)
 		if n == 0 {
 			return
 		}
@@ -71,6 +71,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 				}
 			}
 			c.Metrics.committed(c.Kind, time.Since(received))
+			c.describe(ctx, arrivals)
 			return len(arrivals)
 		}
 		if saga.IsData(err) && len(batch) > 1 {
@@ -81,6 +82,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 		}
 		if saga.IsData(err) && refused == nil {
 			arrivals, refused = nil, err // this one cannot be stored as a request: bury it
+			c.describeFailure(ctx, err)
 			continue
 		}
 		if ctx.Err() != nil {
@@ -90,6 +92,7 @@ func (c *Consumer) commitPart(ctx context.Context, batch []jetstream.Msg, until 
 			arrivals = nil
 		}
 		c.setProblem(fmt.Errorf("intake: requests cannot be stored: %w", err))
+		c.describeFailure(ctx, err)
 		c.Log.WarnContext(ctx, "requests could not be stored, trying again", "messages", len(batch), "err", err)
 		pause(ctx, min(2*time.Second, 50*time.Millisecond<<min(failures, 10)))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/message"
 	"esimflow/internal/saga"
@@ -28,13 +29,15 @@ type Config struct {
 	Published func() // called when the outbox has got something to publish
 	Metrics   *Metrics
 	Log       *slog.Logger
-	Young     time.Duration // nothing leaves that is younger, see recall; 0 is an hour
-	Stall     time.Duration // without a delivery although messages are pending: rebuild; 0 is 30 s
+	Young     time.Duration        // nothing leaves that is younger, see recall; 0 is an hour
+	Tracing   trace.TracerProvider // gets a span of every commit; nil: there are none
+	Stall     time.Duration        // without a delivery although messages are pending: rebuild; 0 is 30 s
 }
 
 // Consumer takes the requests of one kind.
 type Consumer struct {
 	Config
+	tracer trace.Tracer // nil: no spans
 
 	committing atomic.Bool // however long that takes, with Postgres away, it is no stall
 
@@ -55,7 +58,11 @@ func NewConsumer(cfg Config) *Consumer {
 	if cfg.Young == 0 {
 		cfg.Young = time.Hour
 	}
-	return &Consumer{Config: cfg, problem: errors.New("intake: not subscribed yet")}
+	c := &Consumer{Config: cfg, problem: errors.New("intake: not subscribed yet")}
+	if cfg.Tracing != nil {
+		c.tracer = cfg.Tracing.Tracer(scope)
+	}
+	return c
 }
 
 // Ready returns why the consumer takes no requests, or nil.

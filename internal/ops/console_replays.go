@@ -39,7 +39,7 @@ func (c *console) showReplays(w http.ResponseWriter, r *http.Request) error {
 	}
 	refresh := 0
 	if v.Running {
-		refresh = 5
+		refresh = 10
 	}
 	return c.show(w, r, http.StatusOK, "replays", view{Title: "Replays", Section: "replays", Refresh: refresh, Data: v})
 }
@@ -202,7 +202,7 @@ func (c *console) showReplay(w http.ResponseWriter, r *http.Request) error {
 	v.Hidden = len(report.Set) - len(v.Shown)
 	refresh := 0
 	if v.Live {
-		refresh = 3
+		refresh = 10
 	}
 	return c.show(w, r, http.StatusOK, "replay", view{Title: "Replay", Section: "replays", Refresh: refresh, Data: v})
 }

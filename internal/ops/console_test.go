@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"esimflow/internal/deadletter"
 	"esimflow/internal/saga"
 )
 
@@ -136,6 +138,36 @@ func TestCached(t *testing.T) {
 	v, err := c.get(t.Context(), read)
 	require.NoError(t, err)
 	require.Equal(t, 2, v)
+}
+
+// Money is what the metrics say, under their names: currencies of which there is nothing are
+// left out, and what was not measured is not shown as nothing.
+func TestMoney(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	c := &console{ConsoleConfig: ConsoleConfig{Gather: reg}}
+	balance, exposure := c.money()
+	require.Empty(t, balance)
+	require.Empty(t, exposure)
+	gauges := map[string]*prometheus.GaugeVec{}
+	for _, name := range []string{"esimflow_provider_balance", "esimflow_unknown_exposure"} {
+		gauges[name] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name}, []string{"currency"})
+		require.NoError(t, reg.Register(gauges[name]))
+	}
+	gauges["esimflow_provider_balance"].WithLabelValues("USD").Set(41768)
+	for currency, amount := range map[string]float64{"USD": 4.5, "EUR": 0} {
+		gauges["esimflow_unknown_exposure"].WithLabelValues(currency).Set(amount)
+	}
+	balance, exposure = c.money()
+	require.Equal(t, []figure{{"41768.00", "USD"}}, balance)
+	require.Equal(t, []figure{{"4.50", "USD"}}, exposure)
+	v := overviewView{Exposure: exposure, Flow: []saga.Tally{{State: saga.Unknown, Count: 2}}, Groups: []deadletter.OpenGroup{{Unknown: 1}}}
+	require.Equal(t, 3, v.Unknown())
+	require.True(t, v.Priced())
+	gauges["esimflow_unknown_exposure"].WithLabelValues("USD").Set(0)
+	_, exposure = c.money()
+	require.Equal(t, []figure{{Amount: "0"}}, exposure)
+	require.False(t, overviewView{Exposure: exposure}.Priced())
 }
 
 // Every asset is served with its type, and every page parses.

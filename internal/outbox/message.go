@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // Message is a row of the outbox.
@@ -24,8 +25,16 @@ type Message struct {
 // Columns are the outbox's, as Rows has them.
 const Columns = `op, subject, message_id, headers, body, saga_id, dead_letter_id`
 
-// Rows is messages column by column: the parameters of a statement that appends them.
+// BodyColumn is where results wait, which install eSIMs: sealed wherever there is a key.
+const BodyColumn = "outbox|body"
+
+// Rows is messages column by column: the parameters of a statement that appends them. With
+// Keys, the messages that complete a saga are sealed: the statement must say so of their rows,
+// with next_at null and sealed_next_at instead, which keeps publishers from them that cannot
+// decrypt.
 type Rows struct {
+	Keys *seal.Keys
+
 	ops, subjects, ids pgtype.FlatArray[string]
 	headers            pgtype.FlatArray[json.RawMessage]
 	bodies             pgtype.FlatArray[[]byte]
@@ -44,6 +53,9 @@ func (r *Rows) Add(m Message) error {
 	}
 	if body == nil {
 		body = []byte{}
+	}
+	if r.Keys.On() && m.Saga != uuid.Nil {
+		body = r.Keys.Seal(body, seal.Place(BodyColumn, m.Saga))
 	}
 	text, err := json.Marshal(header)
 	if err != nil {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // batch is what came of a batch of rows.
@@ -29,7 +31,12 @@ func (r *Relay) publish(ctx context.Context, js jetstream.JetStream, rows []row,
 		if m.Forget {
 			continue
 		}
-		msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Body}
+		body, err := r.open(m)
+		if err != nil {
+			r.fail(ctx, b, m, err)
+			continue
+		}
+		msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: body}
 		f, err := js.PublishMsgAsync(msg, jetstream.WithMsgID(m.ID))
 		if err != nil {
 			r.fail(ctx, b, m, err)
@@ -56,6 +63,19 @@ func (r *Relay) publish(ctx context.Context, js jetstream.JetStream, rows []row,
 		b.acked = append(b.acked, Acked{Message: rows[i].Message, Sequence: ack.Sequence})
 		b.ackedRows = append(b.ackedRows, rows[i].id)
 	}
+}
+
+// open returns the bytes to publish. What cannot be decrypted is not published: it waits for a
+// publisher that has the key.
+func (r *Relay) open(m row) ([]byte, error) {
+	if !m.sealed {
+		return m.Body, nil
+	}
+	body, err := r.Keys.Open(m.Body, seal.Place(BodyColumn, m.Saga))
+	if err != nil {
+		return nil, fmt.Errorf("outbox: sealed message: %w", err)
+	}
+	return body, nil
 }
 
 // await waits for an acknowledgement. One that is there is taken even when time is up.

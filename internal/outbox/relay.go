@@ -12,8 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // Hooks is what the acknowledgement of a message means to others.
@@ -37,14 +39,18 @@ type Config struct {
 	NATS  *nats.Conn
 	Name  string // of this relay, unique: for the leadership
 	Hooks Hooks
+	Keys  *seal.Keys // that results are sealed under; nil: none
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
+
+	Tracing trace.TracerProvider // gets a span of every batch; nil: there are none
 }
 
 // Relay moves the outbox to JetStream.
 type Relay struct {
 	Config
 	lead    Leadership
+	tracer  trace.Tracer // nil: no spans
 	metrics *metrics
 	place   place
 	wake    chan struct{}
@@ -60,8 +66,12 @@ const (
 
 // NewRelay returns a relay; nothing happens until Run.
 func NewRelay(cfg Config) *Relay {
+	var tracer trace.Tracer
+	if cfg.Tracing != nil {
+		tracer = cfg.Tracing.Tracer(scope)
+	}
 	return &Relay{
-		Config: cfg, metrics: newMetrics(cfg.Reg), wake: make(chan struct{}, 1),
+		Config: cfg, tracer: tracer, metrics: newMetrics(cfg.Reg), wake: make(chan struct{}, 1),
 		lead: Leadership{DB: cfg.DB, Name: "outbox", Holder: cfg.Name, TTL: leadTTL},
 	}
 }
@@ -145,7 +155,10 @@ func (r *Relay) runOnce(ctx context.Context, js jetstream.JetStream) (int, error
 		return 0, err
 	}
 	var b batch
+	ctx, span := r.begin(ctx, rows)
 	r.publish(ctx, js, rows, &b)
 	forgetErr := r.forget(ctx, js, rows, &b)
-	return len(rows), errors.Join(forgetErr, r.settle(ctx, &b))
+	err = errors.Join(forgetErr, r.settle(ctx, &b))
+	r.end(span, &b, err)
+	return len(rows), err
 }

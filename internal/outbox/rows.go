@@ -14,16 +14,19 @@ import (
 // row is a message with its place in the outbox.
 type row struct {
 	Message
-	id int64
+	id     int64
+	sealed bool
 }
 
 // In the order they were appended, so that a copy is published before it is forgotten;
 // failed ones wait for their turn and hold up nobody. None waits for longer than a few
-// seconds: one that seems to is from before Postgres's clock was set back.
+// seconds: one that seems to is from before Postgres's clock was set back. Those without
+// next_at are sealed.
 const dueSQL = `
-SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id
+SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id, next_at IS NULL
 FROM outbox
-WHERE id > $1 AND (next_at <= now() OR next_at > now() + interval '1 minute')
+WHERE id > $1
+  AND (COALESCE(next_at, sealed_next_at) <= now() OR COALESCE(next_at, sealed_next_at) > now() + interval '1 minute')
 ORDER BY id
 LIMIT $2`
 
@@ -72,7 +75,7 @@ func (r *Relay) read(ctx context.Context, from int64) ([]row, error) {
 		var m row
 		var header nats.Header
 		var saga, letter *uuid.UUID
-		err := from.Scan(&m.id, &m.Forget, &m.Subject, &m.ID, &header, &m.Body, &saga, &letter)
+		err := from.Scan(&m.id, &m.Forget, &m.Subject, &m.ID, &header, &m.Body, &saga, &letter, &m.sealed)
 		m.Header = header
 		if saga != nil {
 			m.Saga = *saga
@@ -102,8 +105,15 @@ WHERE id = ANY($1)`
 
 const postponeSQL = `
 UPDATE outbox
-SET failures = failures + 1, next_at = now() + LEAST(interval '100 milliseconds' * power(2, LEAST(failures, 10)), interval '5 seconds')
-WHERE id = ANY($1)`
+SET failures = failures + 1,
+    next_at = CASE WHEN next_at IS NOT NULL THEN later.at END,
+    sealed_next_at = CASE WHEN next_at IS NULL THEN later.at END
+FROM (
+    SELECT id AS row, now() + LEAST(interval '100 milliseconds' * power(2, LEAST(failures, 10)), interval '5 seconds') AS at
+    FROM outbox
+    WHERE id = ANY($1)
+) later
+WHERE id = later.row`
 
 // settle records what came of a batch, in one commit and one round trip.
 func (r *Relay) settle(ctx context.Context, b *batch) error {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config is what a Client needs.
@@ -35,6 +37,8 @@ type Config struct {
 	TLS *tls.Config
 	// Metrics counts calls. nil: they are not counted.
 	Metrics *Metrics
+	// Tracing gets a span of every request. nil: there are none.
+	Tracing trace.TracerProvider
 	// Now is the wall clock, for a Retry-After that is a date in an answer that bears none. It may step: nothing else goes by
 	// it. Default: time.Now.
 	Now func() time.Time
@@ -94,6 +98,7 @@ type endpoint struct {
 	client    *http.Client
 	transport *http.Transport
 	metrics   *Metrics
+	tracing   tracing
 	secrets   secrets
 	now       func() time.Time // the wall clock
 }
@@ -139,6 +144,7 @@ func newEndpoint(cfg Config) (endpoint, error) {
 		client:    &http.Client{Transport: t, Timeout: timeout, CheckRedirect: noRedirects},
 		transport: t,
 		metrics:   cfg.Metrics,
+		tracing:   newTracing(cfg.Tracing, base),
 		secrets:   secrets{cfg.ClientSecret},
 	}, nil
 }

@@ -70,12 +70,13 @@ func NewFetch(cfg Config) (Fetch, error) {
 }
 
 func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, expiresIn time.Duration, e *Error) {
-	start := time.Now()
+	ctx, call := p.begin(ctx, OpToken)
+	status := 0
 	defer func() {
 		if e != nil {
 			e = p.finish(OpToken, e)
 		}
-		p.metrics.observe(OpToken, e, time.Since(start))
+		call.end(e, status)
 	}()
 	connected := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -97,6 +98,7 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 	}
 	defer func() { _ = res.Body.Close() }()
 	a := readAnswer(res, p.now())
+	status = a.status
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		e := classify(read, a, nil)
 		if slices.Contains(e.Fields, "client_id") || slices.Contains(e.Fields, "client_secret") {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"time"
 
 	json "github.com/go-json-experiment/json/v1"
 )
@@ -58,12 +57,12 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 }
 
 func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e *Error) {
-	start := time.Now()
+	ctx, call := c.begin(ctx, q.op)
 	defer func() {
 		if e != nil {
 			e = c.finish(q.op, e, string(token.Value))
 		}
-		c.metrics.observe(q.op, e, time.Since(start))
+		call.end(e, a.status)
 	}()
 	path := q.path
 	if len(q.values) > 0 {

@@ -119,8 +119,8 @@ func (m *Metrics) initialize() {
 	}
 }
 
-// observe counts one request; e is nil when it succeeded.
-func (m *Metrics) observe(op Operation, e *Error, took time.Duration) {
+// observe counts one request; e is nil when it succeeded. The exemplar may be nil.
+func (m *Metrics) observe(op Operation, e *Error, took time.Duration, exemplar prometheus.Labels) {
 	if m == nil {
 		return
 	}
@@ -129,7 +129,12 @@ func (m *Metrics) observe(op Operation, e *Error, took time.Duration) {
 		outcome, code = e.Disposition.String(), codeLabel(e)
 	}
 	m.requests.WithLabelValues(string(op), outcome, code).Inc()
-	m.seconds.WithLabelValues(string(op), outcome).Observe(took.Seconds())
+	seconds := m.seconds.WithLabelValues(string(op), outcome)
+	if pointing, ok := seconds.(prometheus.ExemplarObserver); ok && exemplar != nil {
+		pointing.ObserveWithExemplar(took.Seconds(), exemplar)
+		return
+	}
+	seconds.Observe(took.Seconds())
 }
 
 func (m *Metrics) refreshed(result string) {

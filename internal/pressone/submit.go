@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // OrderRequest is an order of eSIMs.
@@ -125,12 +124,12 @@ func withoutAttempt(e *Error) *Error {
 func (c *Client) submitOnce(
 	ctx context.Context, op Operation, guard Guard, token Token, path string, fields [][2]string,
 ) (receipt Receipt, e *Error) {
-	start := time.Now()
+	ctx, call := c.begin(ctx, op)
 	defer func() {
 		if e != nil {
 			e = c.finish(op, e, string(token.Value))
 		}
-		c.metrics.observe(op, e, time.Since(start))
+		call.end(e, receipt.Status)
 	}()
 	req, err := c.form(ctx, path, fields)
 	if err != nil {

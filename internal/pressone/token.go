@@ -42,7 +42,7 @@ type SharedToken struct {
 	db      *pgxpool.Pool
 	fetch   Fetch
 	gate    *Gate
-	seal    *seal
+	seal    *tokenSeal
 	holder  string
 	metrics *Metrics
 

@@ -22,6 +22,7 @@ type Sim struct {
 	dice   dice
 	counts counter
 	tokens tokens
+	secret atomic.Pointer[string]
 	mixed  atomic.Uint64 // answers rendered, for Mixed
 
 	mu        sync.RWMutex
@@ -63,6 +64,7 @@ func newSim(cfg Config) (*Sim, error) {
 		bySent:    make(map[string][]*order),
 		cards:     make(map[string]*card),
 	}
+	s.SetClientSecret(cfg.ClientSecret)
 	s.SetKnobs(cfg.Knobs)
 	s.SetChaos(cfg.Chaos)
 	for _, p := range slices.Concat(defaultPackages(), cfg.Packages) {

@@ -82,8 +82,11 @@ func (s *Sim) postToken(c *call) *reply {
 	if c.form.get("client_id") != s.cfg.ClientID {
 		return c.e2("client_id", "The selected client id is invalid.")
 	}
-	if c.form.get("client_secret") != s.cfg.ClientSecret {
+	if secret := s.secret.Load(); c.form.get("client_secret") != *secret {
 		return c.e3(http.StatusUnauthorized, "Client authentication failed")
 	}
 	return c.ok(wireToken{TokenType: "Bearer", ExpiresIn: c.knobs.ExpiresIn, AccessToken: s.tokens.issue(c.now)})
 }
+
+// SetClientSecret changes the secret that buys a token. Tokens that were issued stay valid.
+func (s *Sim) SetClientSecret(secret string) { s.secret.Store(&secret) }

@@ -111,15 +111,15 @@ WITH request AS (
 ), purchase AS (
     DELETE FROM saga_purchase
     WHERE saga_id = ANY($1)
-), history AS (
-    DELETE FROM saga_history
-    WHERE saga_id = ANY($1)
 ), answer AS (
     DELETE FROM saga_answer
     WHERE saga_id = ANY($1)
 )
 DELETE FROM saga
 WHERE id = ANY($1)`
+
+// History is only ever added to, and leaves by this function alone: after its saga.
+const removeHistorySQL = `SELECT remove_history($1)`
 
 // batch looks at the next n sagas and removes those that may leave, in one commit.
 func (s *Sweeper) batch(ctx context.Context, before time.Time, until uuid.UUID, n int) (b batch, err error) {
@@ -146,7 +146,10 @@ func (s *Sweeper) batch(ctx context.Context, before time.Time, until uuid.UUID, 
 		if leaving, b.Letters, err = removeLetters(ctx, tx, leaving); err != nil {
 			return err
 		}
-		b.Sagas, err = remove(ctx, tx, deleteSagasSQL, idsOf(leaving))
+		if b.Sagas, err = remove(ctx, tx, deleteSagasSQL, idsOf(leaving)); err != nil {
+			return err
+		}
+		_, err = remove(ctx, tx, removeHistorySQL, idsOf(leaving))
 		return err
 	})
 	return b, wrap("sagas", err)

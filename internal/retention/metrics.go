@@ -22,6 +22,7 @@ const (
 	whatFinding = "audit_finding"
 	whatRun     = "audit_run"
 	whatReplay  = "replay"
+	whatCodes   = "activation_codes" // of a saga that stays
 )
 
 // NewMetrics registers the metrics.
@@ -29,7 +30,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	m := &Metrics{
 		what: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "esimflow_retention_removed_total", Help: "What this worker has removed after RETENTION.",
+			Name: "esimflow_retention_removed_total", Help: "What this worker has removed after RETENTION, or, of activation codes, from how many sagas after CODES_KEEP.",
 		}, []string{"what"}),
 		seconds: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "esimflow_retention_batch_seconds", Help: "How long removing a batch of sagas took, its commit included.",
@@ -44,7 +45,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Requests from before this are refused unless they are on record; shown by the worker that removes sagas, 0 by others: use max by (), not sum.",
 		}),
 	}
-	for _, what := range []string{whatSaga, whatLetter, whatFinding, whatRun, whatReplay} {
+	for _, what := range []string{whatSaga, whatLetter, whatFinding, whatRun, whatReplay, whatCodes} {
 		m.what.WithLabelValues(what)
 	}
 	return m
@@ -60,6 +61,8 @@ func (m *Metrics) removed(r Removed, took time.Duration) {
 		m.seconds.Observe(took.Seconds())
 	}
 }
+
+func (m *Metrics) wiped(sagas int64) { m.what.WithLabelValues(whatCodes).Add(float64(sagas)) }
 
 func (m *Metrics) late(behind time.Duration) { m.behind.Set(behind.Seconds()) }
 

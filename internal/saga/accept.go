@@ -66,8 +66,10 @@ func (st *Store) Accept(ctx context.Context, accepted []Decision) ([]Known, erro
 		return collectInto(fresh, rows)
 	})
 	start := time.Now()
+	span := beginCommit(ctx, commitRequests, len(accepted))
 	err = st.db.SendBatch(ctx, &b).Close()
 	st.metrics.committed(commitRequests, len(accepted), time.Since(start))
+	span.end(len(fresh), err)
 	if err != nil {
 		return nil, translate("accept", err)
 	}

@@ -14,7 +14,7 @@ func (r *Runner) bought(ctx, work context.Context, s Saga, e Event) (Saga, Event
 	if err != nil {
 		return s, Event{}, err
 	}
-	order := r.Store.sharing.add(d)
+	order := r.Store.sharing.add(work, d)
 	polled, pollErr := r.perform(ctx, work, d.After)
 	both := d
 	if pollErr == nil && polled.Name == Ready {

@@ -80,7 +80,7 @@ func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n 
 	var b pgx.Batch // one round trip is one transaction
 	b.Queue(plannedSQL)
 	b.Queue(claimSQL, worker, states, n, paused).Query(func(rows pgx.Rows) (err error) {
-		sagas, err = collect(rows, nil)
+		sagas, err = st.collect(rows, nil)
 		return err
 	})
 	b.Queue(nextDueSQL, states, paused).QueryRow(func(row pgx.Row) error {
@@ -129,7 +129,7 @@ LIMIT 1000`
 
 // Abandoned lists sagas whose worker's lease has run out.
 func (st *Store) Abandoned(ctx context.Context) ([]Saga, error) {
-	sagas, err := collect(st.db.Query(ctx, abandonedSQL))
+	sagas, err := st.collect(st.db.Query(ctx, abandonedSQL))
 	return sagas, translate("abandoned", err)
 }
 
@@ -140,6 +140,6 @@ WHERE s.worker = $1 AND s.state IN ('pending', 'submitting', 'unknown', 'polling
 
 // HeldBy lists the sagas that a worker holds according to Postgres.
 func (st *Store) HeldBy(ctx context.Context, worker uuid.UUID) ([]Saga, error) {
-	sagas, err := collect(st.db.Query(ctx, heldBySQL, worker))
+	sagas, err := st.collect(st.db.Query(ctx, heldBySQL, worker))
 	return sagas, translate("held by", err)
 }

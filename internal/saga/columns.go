@@ -77,10 +77,11 @@ func history(decisions []Decision) []any {
 }
 
 // purchases are those that have changed, but for what is kept as an answer anyway. Which
-// eSIMs are confirmed matters for as long as others are not.
-func purchases(decisions []Decision) ([]any, error) {
+// eSIMs are confirmed matters for as long as others are not. Each is as it is, or sealed.
+func (st *Store) purchases(decisions []Decision) (plain []any, sealed any, _ error) {
 	var sagas pgtype.FlatArray[pgtype.UUID]
 	var data pgtype.FlatArray[json.RawMessage]
+	var closed pgtype.FlatArray[[]byte]
 	for _, d := range decisions {
 		p := d.After.Purchase
 		if p == nil || p == d.Before.Purchase || p.answered && (len(p.Confirmed) == 0 || d.After.State == Notifying) {
@@ -88,20 +89,21 @@ func purchases(decisions []Decision) ([]any, error) {
 		}
 		text, err := json.Marshal(p)
 		if err != nil {
-			return nil, fmt.Errorf("saga: purchase: %w", err)
+			return nil, nil, fmt.Errorf("saga: purchase: %w", err)
 		}
-		sagas, data = append(sagas, d.key()), append(data, text)
+		asIs, secret := st.sealPurchase(d.id(), text)
+		sagas, data, closed = append(sagas, d.key()), append(data, asIs), append(closed, secret)
 	}
-	return []any{sagas, data}, nil
+	return []any{sagas, data}, closed, nil
 }
 
-func answers(decisions []Decision) []any {
+func (st *Store) answers(decisions []Decision) []any {
 	all := having(decisions, func(d Decision) bool { return d.Answer != nil })
 	return []any{
 		column(all, Decision.key),
 		column(all, func(d Decision) int { return d.After.Attempts }),
 		column(all, func(d Decision) int { return d.Answer.Status }),
-		column(all, func(d Decision) []byte { return pack(d.Answer.Body) }),
+		column(all, func(d Decision) []byte { return st.sealAnswer(d.id(), d.Answer.Body) }),
 	}
 }
 
@@ -145,9 +147,9 @@ func letters(decisions []Decision) ([]any, error) {
 	}, nil
 }
 
-func messages(decisions []Decision) ([]any, error) {
+func (st *Store) messages(decisions []Decision) ([]any, error) {
 	var sagas pgtype.FlatArray[pgtype.UUID]
-	var rows outbox.Rows
+	rows := outbox.Rows{Keys: st.keys}
 	for _, d := range decisions {
 		for _, m := range d.Messages {
 			if err := rows.Add(m); err != nil {

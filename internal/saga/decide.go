@@ -54,7 +54,7 @@ type Entry struct {
 func New(r message.Request, src Source, requestedAt time.Time) Saga {
 	return Saga{
 		ID: uuid.Must(uuid.NewV7()), Kind: r.Kind, RequestID: r.RequestID,
-		Reference: newReference(), Fingerprint: r.Fingerprint(),
+		Reference: newReference(r, src, requestedAt), Fingerprint: r.Fingerprint(),
 		PackageID: r.PackageID, Quantity: r.Quantity, ICCID: r.ICCID,
 		RequestedAt: requestedAt, Source: src,
 	}

@@ -48,6 +48,8 @@ type row struct {
 	Body     []byte
 	Metadata []byte
 	Data     *Purchase
+	Sealed   []byte
+	WipedAt  *time.Time
 	Answers  [][]byte
 }
 
@@ -58,7 +60,7 @@ const columns = `
     s.reference, s.fingerprint, s.package_id, s.quantity, s.iccid,
     s.attempts, s.tries, s.failures, s.looks, s.look_delay, s.intent_at, s.intent_deadline,
     s.order_id, s.stopped_in, s.ends, s.requested_at, s.created_at,
-    r.subject, r.sequence, r.headers, r.body, r.metadata, p.data,
+    r.subject, r.sequence, r.headers, r.body, r.metadata, p.data, p.sealed, p.wiped_at,
     (SELECT array_agg(body)
      FROM saga_answer
      WHERE p.saga_id IS NULL AND s.order_id IS NOT NULL AND saga_id = s.id AND status BETWEEN 200 AND 299) AS answers`
@@ -67,7 +69,7 @@ const wholeSaga = `
 JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 
-func (r row) saga() Saga {
+func (st *Store) saga(r row) Saga {
 	return Saga{
 		ID: r.ID, Kind: r.Kind, RequestID: r.RequestID, State: r.State, Version: r.Version,
 		Worker: deref(r.Worker), DueAt: deref(r.DueAt), DeadlineAt: r.DeadlineAt,
@@ -75,7 +77,7 @@ func (r row) saga() Saga {
 		ICCID: deref(r.ICCID), Attempts: r.Attempts, Tries: r.Tries, Failures: r.Failures,
 		Looks: r.Looks, LookDelay: r.LookDelay, IntentAt: deref(r.IntentAt), IntentDeadline: deref(r.IntentDeadline),
 		OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
-		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: r.purchase(),
+		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: st.purchase(r), Wiped: r.WipedAt != nil,
 		Source: Source{
 			Subject: r.Subject, Sequence: uint64(r.Sequence), Header: r.Headers, Body: r.Body,
 			Metadata: json.RawMessage(r.Metadata),
@@ -84,30 +86,42 @@ func (r row) saga() Saga {
 }
 
 // purchase is what is known to be bought: what is on record, or what PressOne's answer to
-// the submission said. An answer that names another order is not about this one.
-func (r row) purchase() *Purchase {
-	if r.Data != nil {
-		return r.Data
+// the submission said. An answer that names another order is not about this one. What cannot be
+// opened, its key missing, is not known: PressOne is asked again by whoever has to know.
+func (st *Store) purchase(r row) *Purchase {
+	p, err := st.recorded(r)
+	st.metrics.opened(err)
+	return p
+}
+
+// recorded is purchase, with why there is none although something is on record.
+func (st *Store) recorded(r row) (_ *Purchase, missing error) {
+	if r.Data != nil { // if there is a sealed one too, a version before has written this after it
+		return r.Data, nil
+	}
+	if r.Sealed != nil {
+		return st.openPurchase(r.ID, r.Sealed)
 	}
 	for _, kept := range r.Answers {
-		answer, err := unpack(kept)
+		answer, err := st.openAnswer(r.ID, kept)
 		if err != nil {
+			missing = err
 			continue
 		}
 		if o, err := pressone.ReadOrder(answer); err == nil && o.ID == deref(r.OrderID) {
-			return &Purchase{Order: o, answered: true}
+			return &Purchase{Order: o, answered: true}, nil
 		}
 	}
-	return nil
+	return nil, missing
 }
 
-func collect(rows pgx.Rows, err error) ([]Saga, error) {
+func (st *Store) collect(rows pgx.Rows, err error) ([]Saga, error) {
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (Saga, error) {
 		found, err := pgx.RowToStructByName[row](r)
-		return found.saga(), err
+		return st.saga(found), err
 	})
 }
 
@@ -118,7 +132,7 @@ WHERE s.id = $1`
 
 // Get reads one saga. The error is ErrNotFound if there is none.
 func (st *Store) Get(ctx context.Context, id uuid.UUID) (Saga, error) {
-	found, err := collect(st.db.Query(ctx, getSQL, id))
+	found, err := st.collect(st.db.Query(ctx, getSQL, id))
 	if err == nil && len(found) == 0 {
 		return Saga{}, ErrNotFound
 	}

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"esimflow/internal/message"
 	"esimflow/internal/pressone"
+	"esimflow/internal/seal"
 )
 
 // Metrics counts what happens to sagas.
@@ -21,6 +23,7 @@ type Metrics struct {
 	durations    *prometheus.HistogramVec // kind, end
 	spend        *prometheus.CounterVec   // kind, currency
 	unrecognized prometheus.Gauge
+	unopened     prometheus.Counter
 	commitSize   *prometheus.HistogramVec // what
 	commitTime   *prometheus.HistogramVec // what
 }
@@ -61,6 +64,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 				"if it is that of all, this is too much for orders of several.",
 		}, []string{"kind", "currency"}),
 	}
+	m.unopened = f.NewCounter(prometheus.CounterOpts{
+		Name: "esimflow_saga_unopened_total",
+		Help: "Purchases and kept answers that could not be decrypted: their key is not in ENCRYPTION_KEY, or they were altered.",
+	})
 	m.unrecognized = f.NewGauge(prometheus.GaugeOpts{
 		Name: "esimflow_saga_unrecognized_sagas",
 		Help: "Sagas in a state that this version does not know, left alone. Read from Postgres by every worker: use max by (), not sum.",
@@ -214,3 +221,10 @@ func (m *Metrics) committed(what string, n int, took time.Duration) {
 func (m *Metrics) conflict() { m.conflicts.WithLabelValues("version").Inc() }
 
 func (m *Metrics) leaseLost() { m.conflicts.WithLabelValues("lease_lost").Inc() }
+
+// opened counts what could not be decrypted, if err says so.
+func (m *Metrics) opened(err error) {
+	if errors.Is(err, seal.ErrKeyMissing) || errors.Is(err, seal.ErrBroken) {
+		m.unopened.Inc()
+	}
+}

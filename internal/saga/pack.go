@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
+
+	"esimflow/internal/seal"
 )
 
 // PressOne's answers are the largest thing that is written about a saga, and mostly its
 // fields' names. They are kept as S2 blocks with a dictionary, behind a byte that says so.
 // Whatever begins otherwise is as it came: what is too short to gain anything, and what
-// versions before wrote.
+// versions before wrote. What is packed is then sealed, if there is a key: see seal.go.
 
 // packedV1 marks what was packed with answerDictionary. Another dictionary needs another mark.
 const packedV1 = 0x01
@@ -39,7 +41,7 @@ var dictionary = s2.MakeDict([]byte(answerDictionary), nil)
 
 // pack returns an answer as it is kept.
 func pack(answer []byte) []byte {
-	if len(answer) < packable && !bytes.HasPrefix(answer, []byte{packedV1}) {
+	if len(answer) < packable && !bytes.HasPrefix(answer, []byte{packedV1}) && !bytes.HasPrefix(answer, []byte{seal.Mark}) {
 		return orEmptyBytes(answer)
 	}
 	kept := make([]byte, 1+s2.MaxEncodedLen(len(answer)))

@@ -26,6 +26,9 @@ func (st *Store) Reveal(ctx context.Context, id uuid.UUID, actor, reason string)
 	if err != nil {
 		return nil, err
 	}
+	if s.Wiped {
+		return nil, &RefusedError{Why: "what installs its eSIMs was removed, CODES_KEEP after it ended"}
+	}
 	if s.Purchase == nil || len(s.Purchase.Order.Sims) == 0 {
 		return nil, &RefusedError{Why: "no eSIM of it is on record"}
 	}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"esimflow/internal/pressone"
 )
 
@@ -42,11 +44,13 @@ type RunnerConfig struct {
 	Published   func()                                       // called when the outbox has got something to publish
 	Beat        func(ctx context.Context, workers int) error // called with every heartbeat: how many workers are alive
 	Log         *slog.Logger
+	Tracing     trace.TracerProvider // gets a span of every step; nil: there are none
 }
 
 // Runner drives the sagas that this worker holds.
 type Runner struct {
 	RunnerConfig
+	tracer     trace.Tracer // nil: no spans
 	held       *held
 	passes     *passes
 	slots      chan struct{}  // one per saga in flight
@@ -63,8 +67,12 @@ type Runner struct {
 
 // NewRunner returns a runner; nothing happens until Run.
 func NewRunner(cfg RunnerConfig) *Runner {
+	var tracer trace.Tracer
+	if cfg.Tracing != nil {
+		tracer = cfg.Tracing.Tracer(scope)
+	}
 	return &Runner{
-		RunnerConfig: cfg, held: newHeld(), passes: newPasses(),
+		RunnerConfig: cfg, tracer: tracer, held: newHeld(), passes: newPasses(),
 		slots: make(chan struct{}, cfg.MaxInFlight), eager: make(chan struct{}, max(1, cfg.MaxInFlight*3/4)),
 		admitted: make(chan Saga, cfg.MaxInFlight), waits: make(chan time.Time, cfg.MaxInFlight),
 		wake: make(chan struct{}, 1), started: make(chan struct{}),
@@ -252,18 +260,9 @@ func (r *Runner) drive(ctx, work context.Context, s Saga) (due time.Time) {
 		if ctx.Err() != nil && s.State != Submitting {
 			return r.release(work, s, s.DueAt)
 		}
-		e, err := r.perform(ctx, work, s)
-		if err == nil && e.Name == Submitted {
-			if s, e, err = r.bought(ctx, work, s, e); err == nil && e.Name == "" {
-				continue
-			}
-		}
-		if err == nil {
-			var next Saga
-			if next, err = r.apply(work, s, e); err == nil {
-				s = next
-				continue
-			}
+		next, e, err := r.advance(ctx, work, s)
+		if s = next; err == nil {
+			continue
 		}
 		postponed, ok := errors.AsType[*postponeError](err)
 		switch {
@@ -276,6 +275,26 @@ func (r *Runner) drive(ctx, work context.Context, s Saga) (due time.Time) {
 		return r.release(work, s, r.Lease.Now().Add(idle))
 	}
 	return s.DueAt
+}
+
+// step does a saga's next step and commits what came of it. It returns the saga as it is on
+// record, also with an error, and the event.
+func (r *Runner) step(ctx, work context.Context, s Saga) (Saga, Event, error) {
+	e, err := r.perform(ctx, work, s)
+	if err == nil && e.Name == Submitted {
+		sold := e
+		if s, e, err = r.bought(ctx, work, s, e); err == nil && e.Name == "" {
+			return s, sold, nil
+		}
+	}
+	if err != nil {
+		return s, e, err
+	}
+	next, err := r.apply(work, s, e)
+	if err != nil {
+		return s, e, err
+	}
+	return next, e, nil
 }
 
 // postponeError says that nothing happened and the saga waits until then: a closed lane,

@@ -45,6 +45,7 @@ type Saga struct {
 
 	Source   Source
 	Purchase *Purchase // nil while nothing is known to be bought
+	Wiped    bool      // what installs its eSIMs was removed, CODES_KEEP after it was completed
 }
 
 // Source is the request as it arrived.

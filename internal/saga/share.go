@@ -3,6 +3,8 @@ package saga
 import (
 	"context"
 	"sync"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // sharing lets callers share a commit: whatever has gathered while the last one was under
@@ -18,6 +20,7 @@ type sharing struct {
 // shared is a decision on its way into a commit.
 type shared struct {
 	decision Decision
+	step     trace.Span // that it comes from; nil when nobody looks
 	taken    bool       // by a commit
 	done     chan error // gets one value
 }
@@ -43,9 +46,9 @@ func decisionsOf(batch []*shared) []Decision {
 // maxShared bounds a statement, and with it how long its locks are held.
 const maxShared = 256
 
-// add puts a decision into the next commit.
-func (q *sharing) add(d Decision) *shared {
-	w := &shared{decision: d, done: make(chan error, 1)}
+// add puts a decision into the next commit. Of ctx only its span matters.
+func (q *sharing) add(ctx context.Context, d Decision) *shared {
+	w := &shared{decision: d, step: recorded(ctx), done: make(chan error, 1)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, w)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"esimflow/internal/message"
+	"esimflow/internal/seal"
 )
 
 // Why a write changed nothing.
@@ -33,12 +34,20 @@ type Store struct {
 	db      *pgxpool.Pool
 	metrics *Metrics
 	sharing sharing
+	keys    *seal.Keys // for what is secret in it; nil: it is stored as it is
 }
 
 // NewStore returns a store over db.
 func NewStore(db *pgxpool.Pool, m *Metrics) *Store {
 	st := &Store{db: db, metrics: m}
 	st.sharing.commit = st.apply
+	return st
+}
+
+// Sealed has the store encrypt what is secret from now on, and decrypt what is encrypted. It is
+// for before the store is used; with nil keys it changes nothing.
+func (st *Store) Sealed(keys *seal.Keys) *Store {
+	st.keys = keys
 	return st
 }
 
@@ -62,7 +71,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	return st.sharing.add(d).wait(ctx)
+	return st.sharing.add(ctx, d).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
@@ -70,12 +79,14 @@ func (st *Store) Apply(ctx context.Context, d Decision) error {
 // troubles nobody else.
 func (st *Store) apply(batch []*shared) {
 	start := time.Now()
+	span := beginShared(batch)
 	decisions := decisionsOf(batch)
 	w, err := st.write(context.Background(), decisions, false)
 	if isLocked(err) {
 		w, err = st.write(context.Background(), decisions, true)
 	}
 	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
+	span.end(len(w.moved), err)
 	if len(batch) > 1 && isOfOne(err) {
 		for _, one := range batch {
 			st.apply([]*shared{one})
@@ -143,7 +154,7 @@ func (st *Store) Applied(ctx context.Context, d Decision) (bool, error) {
 func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, pack(a.Body))
+	_, err := st.db.Exec(ctx, answerSQL, id, attempt, a.Status, st.sealAnswer(id, a.Body))
 	return translate("keep answer", err)
 }
 

@@ -10,11 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// timelineWidth is how wide a timeline becomes: what was seen is wrapped. It always gets
-// seenWidth, so that long codes beside times make the table wider rather than unreadable.
+// timelineWidth is how wide a timeline becomes: what was seen is wrapped. Without times it
+// always gets seenWidth, so that long codes make the table wider rather than unreadable; with
+// times, which are for terminals, it stands below its row if less than narrow is left.
 const (
 	timelineWidth = 100
 	seenWidth     = 32
+	narrow        = 24
+	belowIndent   = 12
 )
 
 // WriteTimeline writes what happened to a saga as a table, a line for each entry, oldest
@@ -119,7 +122,7 @@ func writeTimelineRows(w io.Writer, rows [][]string, times bool) {
 		indent += width + 2
 	}
 	var b strings.Builder
-	for _, row := range rows {
+	for n, row := range rows {
 		var line strings.Builder
 		for i, cell := range row[:last] {
 			gap := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
@@ -129,15 +132,37 @@ func writeTimelineRows(w io.Writer, rows [][]string, times bool) {
 				line.WriteString(cell + gap + "  ")
 			}
 		}
-		for i, part := range wrap(row[last], max(seenWidth, timelineWidth-indent)) {
-			if i > 0 {
-				line.WriteString("\n" + strings.Repeat(" ", indent))
-			}
-			line.WriteString(part)
+		room := max(seenWidth, timelineWidth-indent)
+		if times {
+			room = timelineWidth - indent
 		}
+		writeSeen(&line, row[last], indent, room, n == 0)
 		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	_, _ = fmt.Fprint(w, b.String())
+}
+
+// writeSeen ends a row with what was seen, in a column at indent that has room, or below the
+// row where that is too narrow.
+func writeSeen(line *strings.Builder, seen string, indent, room int, head bool) {
+	switch below := room < narrow; {
+	case below && (head || seen == ""):
+		return
+	case below:
+		row := strings.TrimRight(line.String(), " ")
+		line.Reset()
+		line.WriteString(row)
+		for _, part := range wrap(seen, timelineWidth-belowIndent) {
+			line.WriteString("\n" + strings.Repeat(" ", belowIndent) + part)
+		}
+		return
+	}
+	for i, part := range wrap(seen, room) {
+		if i > 0 {
+			line.WriteString("\n" + strings.Repeat(" ", indent))
+		}
+		line.WriteString(part)
+	}
 }
 
 // wrap breaks text at its newlines, and at spaces where a line would be wider than width.

@@ -13,8 +13,8 @@ import (
 
 // writeSQL is a commit's whole work in one statement: the sagas that are still as their
 // decisions expect them are moved, and what belongs to these, and only these, is written
-// beside them. It returns which they were. If the last parameter is true, it passes by those
-// that somebody has locked, and returns these too.
+// beside them. It returns which they were. If $65 is true, it passes by those that somebody has
+// locked, and returns these too. If $66 is true, the messages that complete a saga are sealed.
 const writeSQL = `
 WITH d AS (
     SELECT *
@@ -47,11 +47,11 @@ WITH d AS (
       AS h(saga_id, version, event, from_state, to_state, attempt, code, seen, due_at, actor, reason)
     WHERE h.saga_id IN (SELECT id FROM moved)
 ), purchase AS (
-    INSERT INTO saga_purchase (saga_id, data)
+    INSERT INTO saga_purchase (saga_id, data, sealed)
     SELECT p.*
-    FROM unnest($30::uuid[], $31::json[]) AS p(saga_id, data)
+    FROM unnest($30::uuid[], $31::json[], $67::bytea[]) AS p(saga_id, data, sealed)
     WHERE p.saga_id IN (SELECT id FROM moved)
-    ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data
+    ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data, sealed = excluded.sealed
 ), answer AS (
     INSERT INTO saga_answer (saga_id, attempt, status, body)
     SELECT a.*
@@ -71,8 +71,9 @@ WITH d AS (
     WHERE l.saga_id IN (SELECT id FROM moved)
     ON CONFLICT (id) DO NOTHING
 ), message AS (
-    INSERT INTO outbox (` + outbox.Columns + `)
-    SELECT m.op, m.subject, m.message_id, m.headers, m.body, m.saga_id, m.dead_letter_id
+    INSERT INTO outbox (` + outbox.Columns + `, next_at, sealed_next_at)
+    SELECT m.op, m.subject, m.message_id, m.headers, m.body, m.saga_id, m.dead_letter_id,
+           CASE WHEN NOT $66::bool OR m.saga_id IS NULL THEN now() END, CASE WHEN $66 AND m.saga_id IS NOT NULL THEN now() END
     FROM unnest($57::uuid[], $58::text[], $59::text[], $60::text[], $61::json[], $62::bytea[], $63::uuid[], $64::uuid[])
       WITH ORDINALITY AS m(owner, ` + outbox.Columns + `, n)
     WHERE m.owner IN (SELECT id FROM moved)
@@ -119,7 +120,7 @@ type written struct {
 // locked is waited for, or passed by.
 func (st *Store) write(ctx context.Context, decisions []Decision, passBy bool) (written, error) {
 	w := written{moved: map[uuid.UUID]bool{}, locked: map[uuid.UUID]bool{}}
-	args, err := arguments(decisions)
+	args, err := st.arguments(decisions, passBy)
 	if err != nil {
 		return w, err
 	}
@@ -127,7 +128,7 @@ func (st *Store) write(ctx context.Context, decisions []Decision, passBy bool) (
 	defer cancel()
 	var b pgx.Batch // one round trip is one transaction
 	b.Queue(durableSQL, sharedLockTimeout)
-	b.Queue(writeSQL, append(args, passBy)...).Query(func(rows pgx.Rows) error {
+	b.Queue(writeSQL, args...).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var moved bool
 		_, err := pgx.ForEachRow(rows, []any{&id, &moved}, func() error {
@@ -144,10 +145,10 @@ func (st *Store) write(ctx context.Context, decisions []Decision, passBy bool) (
 }
 
 // arguments are the parameters of writeSQL.
-func arguments(decisions []Decision) ([]any, error) {
-	bought, err := purchases(decisions)
+func (st *Store) arguments(decisions []Decision, passBy bool) ([]any, error) {
+	bought, sealed, err := st.purchases(decisions)
 	stopped, letterErr := letters(decisions)
-	sent, messageErr := messages(decisions)
-	return slices.Concat(moves(decisions), history(decisions), bought, answers(decisions), resolutions(decisions), stopped, sent),
-		errors.Join(err, letterErr, messageErr)
+	sent, messageErr := st.messages(decisions)
+	return slices.Concat(moves(decisions), history(decisions), bought, st.answers(decisions), resolutions(decisions), stopped, sent,
+		[]any{passBy, st.keys.On(), sealed}), errors.Join(err, letterErr, messageErr)
 }

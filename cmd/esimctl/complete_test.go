@@ -1,0 +1,65 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/deadletter"
+	"esimflow/internal/saga"
+)
+
+// offered is what a shell would be offered after a line that is being typed.
+func offered(s *stack, line string) []string {
+	s.t.Helper()
+	r := s.exits(exitOK, append([]string{"__complete"}, append(strings.Fields(line), "")...)...)
+	var words []string
+	for row := range strings.Lines(r.out) {
+		if word, _, _ := strings.Cut(strings.TrimSuffix(row, "\n"), "\t"); !strings.HasPrefix(word, ":") {
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// Whoever presses Tab is offered what the worker has: codes, requests, letters, replays,
+// audits, findings; nothing that a shell would take apart, and nothing twice. Of a worker
+// that is not there nothing is said at all.
+func TestCompletionKnowsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	s := startStack(t)
+	s.ok("order", "submit", "--package", aPackage, "--request-id", "plain-1", "--wait")
+	s.ok("order", "submit", "--package", aPackage, "--request-id", "two words; rm", "--wait")
+	broke(s, "broke-1", "broke-2")
+	require.Equal(t, []string{"broke-2", "broke-1", "plain-1"}, offered(s, "saga show"))
+	require.Empty(t, offered(s, "saga show plain-1"), "it takes one")
+	require.ElementsMatch(t, []string{"broke-1", "broke-2"}, offered(s, "saga adopt"))
+	require.Equal(t, []string{"11"}, offered(s, "dlq replay --code"))
+
+	var letters []string
+	all := okJSON[[]deadletter.Letter](s, "dlq", "list")
+	for _, l := range all {
+		letters = append(letters, l.ID.String())
+	}
+	require.ElementsMatch(t, letters, offered(s, "dlq show"))
+	require.ElementsMatch(t, letters, offered(s, "saga discard broke-1 --letter"))
+	require.Equal(t, letters[1:], offered(s, "dlq replay "+letters[0]), "it is named already")
+
+	job := strings.TrimSpace(s.ok("dlq", "replay", letters[0], "--reason", "x", "--yes"))
+	require.Equal(t, []string{job}, offered(s, "replay show"))
+	require.Equal(t, []string{job}, offered(s, "replay abort"))
+	s.awaitState(all[0].RequestID, saga.Completed)
+
+	buyByHand(s, "for the fair")
+	s.exits(exitFailed, "audit")
+	require.Len(t, offered(s, "audit show"), 1)
+	findings := offered(s, "audit dismiss")
+	require.Len(t, findings, 1)
+	require.NoError(t, uuid.Validate(findings[0]))
+
+	away := runIn(t, s.with("ESIMFLOW_URL", "http://127.0.0.1:1"), "__complete", "saga", "show", "")
+	require.Equal(t, ":4\n", away.out)
+	require.NotContains(t, away.err, "esimctl: ")
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"esimflow/internal/audit"
+	"esimflow/internal/config"
+	"esimflow/internal/ops"
+	"esimflow/internal/pressone"
+	"esimflow/internal/restore"
+)
+
+func newRestoreFinishCommand(c *cli) *cobra.Command {
+	var reason string
+	var settle time.Duration
+	var auditOnly bool
+	cmd := &cobra.Command{
+		Use:   "finish --reason TEXT",
+		Short: "Audit a restored database, and resume if no order is left over",
+		Long: `Audit a restored database, and resume if no order is left over. It waits until every request was
+taken and until what was sent before has settled, and audits from the day before the copy on.
+Each order is given to the saga with its reference. While an order is left without an owner, or
+one was bought twice, it ends with 4 and nothing is resumed: adopt it for its saga, or deliver it
+by hand and dismiss the finding, and call it again. Otherwise ordering is resumed.`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			by, err := c.by(reason)
+			if err != nil {
+				return err
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			copiedAt, pauses, err := restoring(cmd.Context(), cl)
+			if err != nil {
+				return err
+			}
+			if err := c.awaitRequests(cmd.Context()); err != nil {
+				return err
+			}
+			if err := c.awaitSettled(cmd.Context(), pauses, settle); err != nil {
+				return err
+			}
+			if err := c.auditRestored(cmd.Context(), cl, copiedAt, by.Actor); err != nil || auditOnly {
+				return err
+			}
+			for _, p := range pauses {
+				if _, err := post[ops.GateView](cmd.Context(), cl, "gate/resume", ops.GateAction{Target: p.Target, By: by}); err != nil {
+					return err
+				}
+				c.say("%s is resumed.", p.Target)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; recorded (required)")
+	cmd.Flags().DurationVar(&settle, "settle", 2*time.Minute, "SUBMIT_TIMEOUT and SETTLE_DELAY together, at least: what was sent last may be listed as late")
+	cmd.Flags().BoolVar(&auditOnly, "audit-only", false, "resume nothing")
+	return cmd
+}
+
+// restoring finds the pauses that a restored database is under, and to when it was restored.
+func restoring(ctx context.Context, cl *client) (copiedAt time.Time, pauses []pressone.Pause, _ error) {
+	v, err := get[ops.GateView](ctx, cl, "gate", nil)
+	if err != nil {
+		return copiedAt, nil, err
+	}
+	for _, p := range v.Pauses {
+		if at, ours := restore.CopiedAt(p.Reason); ours {
+			copiedAt, pauses = at, append(pauses, p)
+		}
+	}
+	if len(pauses) < 2 {
+		return copiedAt, nil, exitf(exitRefused, "orders and top-ups are not paused by esimctl restore begin: see esimctl gate show")
+	}
+	return copiedAt, pauses, nil
+}
+
+// awaitRequests waits until every request on the stream was taken.
+func (c *cli) awaitRequests(ctx context.Context) error {
+	return c.withNATS(ctx, func(ctx context.Context, _ config.Config, js jetstream.JetStream) error {
+		said := -1
+		for {
+			left, err := restore.Left(ctx, js)
+			if err != nil || left == 0 {
+				return err
+			}
+			if left != said {
+				said = left
+				c.say("%d requests are yet to be taken", left)
+			}
+			if err := wait(ctx, auditPause); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// awaitSettled waits until what was sent before the pause is listed if it was bought.
+func (c *cli) awaitSettled(ctx context.Context, pauses []pressone.Pause, settle time.Duration) error {
+	for _, p := range pauses {
+		if d := time.Until(p.Since.Add(settle)); d > 0 {
+			c.say("waiting %s for what was sent before to settle", d.Round(time.Second))
+			if err := wait(ctx, d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// auditRestored runs an audit that begins now, and refuses if orders are left over.
+func (c *cli) auditRestored(ctx context.Context, cl *client, copiedAt time.Time, actor string) error {
+	runs, err := get[[]audit.Run](ctx, cl, "audits", query("limit", "20"))
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if r.State != "running" {
+			continue
+		}
+		// It has read a part of the books before.
+		if _, err := c.awaitAudit(ctx, cl, r); err != nil {
+			return err
+		}
+	}
+	from := copiedAt.AddDate(0, 0, -1).Format(time.DateOnly)
+	run, err := post[audit.Run](ctx, cl, "audits", ops.AuditRequest{From: from, Actor: actor})
+	if err != nil {
+		return err
+	}
+	report, err := c.awaitAudit(ctx, cl, run)
+	if err != nil {
+		return err
+	}
+	if err := c.print(report, func(w io.Writer) error { return writeReport(w, report) }); err != nil {
+		return err
+	}
+	left := 0
+	for _, f := range report.Findings {
+		if f.Status == audit.Open && f.Finding != audit.Phantom {
+			left++
+		}
+	}
+	switch {
+	case report.State != "done":
+		return fmt.Errorf("the audit failed: %s", plain(report.Trouble))
+	case report.Unsettled > 0:
+		return exitf(exitRefused, "%d orders are of sagas that are about to find them: wait a moment, and call it again", report.Unsettled)
+	case left > 0:
+		return exitf(exitRefused, "%d orders have no owner, and nothing is resumed: esimctl saga adopt REQUEST_ID --order ID, "+
+			"or deliver by hand, then esimctl audit dismiss; and call it again", left)
+	}
+	return nil
+}
+
+// awaitAudit waits until a run has ended.
+func (c *cli) awaitAudit(ctx context.Context, cl *client, run audit.Run) (report audit.Report, err error) {
+	bar := newBar(c.err)
+	defer bar.done()
+	for {
+		if report, err = get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
+			return report, err
+		}
+		drawAudit(bar, report.Run)
+		if err := wait(ctx, auditPause); err != nil {
+			return report, err
+		}
+	}
+}
+
+// wait waits, unless it is interrupted.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted: nothing was resumed")
+	case <-time.After(d):
+		return nil
+	}
+}

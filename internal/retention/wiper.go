@@ -1,0 +1,148 @@
+package retention
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"esimflow/internal/outbox"
+	"esimflow/internal/saga"
+)
+
+// WiperConfig is what a Wiper works with.
+type WiperConfig struct {
+	DB      *pgxpool.Pool
+	Store   *saga.Store
+	Holder  string        // of this process, unique: for the lease
+	Keep    time.Duration // CODES_KEEP; 0: they stay for as long as their sagas
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Wiper removes activation codes from what has ended CODES_KEEP ago, and leaves what the books need.
+// It walks the primary key as the Sweeper does, in as small commits, one at a time among all workers.
+type Wiper struct {
+	WiperConfig
+
+	lease outbox.Leadership
+	every time.Duration // turns are so far apart
+	round time.Duration // how often the walk begins anew, for what ended late
+	after uuid.UUID     // where the walk is
+	began time.Time     // when it last began anew
+	size  int           // sagas in a commit
+}
+
+// mostWiped is how many sagas a commit wipes: each is opened and written anew.
+const mostWiped = 200
+
+// NewWiper returns a wiper; nothing happens until Run.
+func NewWiper(cfg WiperConfig) *Wiper {
+	return &Wiper{
+		WiperConfig: cfg,
+		lease:       outbox.Leadership{DB: cfg.DB, Name: "codes", Holder: cfg.Holder, TTL: leaseTTL},
+		every:       min(time.Minute, cfg.Keep/100),
+		round:       min(24*time.Hour, cfg.Keep/10),
+		size:        mostWiped,
+	}
+}
+
+// Run wipes until ctx is cancelled. Without a time to keep codes for it returns at once.
+func (w *Wiper) Run(ctx context.Context) {
+	if w.Keep <= 0 {
+		return
+	}
+	defer func() {
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = w.lease.Resign(done) // it runs out anyway
+	}()
+	for pause(ctx, w.every) {
+		if err := w.turn(ctx); err != nil && ctx.Err() == nil {
+			w.Log.WarnContext(ctx, "activation codes", "err", err)
+		}
+	}
+}
+
+// turn wipes what has become due, if this process holds the lease.
+func (w *Wiper) turn(ctx context.Context) error {
+	if held, err := w.lease.Acquire(ctx); err != nil || !held {
+		return err
+	}
+	if w.began.IsZero() || time.Since(w.began) >= w.round {
+		w.began, w.after = time.Now(), uuid.Nil
+	}
+	var before time.Time
+	if err := w.DB.QueryRow(ctx, horizonSQL, time.Now(), w.Keep).Scan(&before); err != nil {
+		return wrap("codes", err)
+	}
+	done, err := w.Wipe(ctx, before)
+	if done.Sealed > 0 {
+		w.Log.WarnContext(ctx, "activation codes stay: their key is not in ENCRYPTION_KEY", "sagas", done.Sealed)
+	}
+	if done.Sagas > 0 {
+		w.Log.InfoContext(ctx, "activation codes were removed", "ended_before", before, "sagas", done.Sagas)
+	}
+	return err
+}
+
+// Wipe removes the codes of all that ended before a moment, from where the walk is on.
+func (w *Wiper) Wipe(ctx context.Context, before time.Time) (saga.Wiped, error) {
+	var all saga.Wiped
+	for {
+		began := time.Now()
+		size := w.size
+		page, done, err := w.batch(ctx, before, size)
+		took := time.Since(began)
+		switch {
+		case err != nil && isTimeout(err) && w.size > fewestSagas:
+			w.size = max(w.size/2, fewestSagas)
+			if !pause(ctx, took) {
+				return all, ctx.Err()
+			}
+			continue
+		case err != nil:
+			return all, wrap("codes", err)
+		case took > longest:
+			w.size = max(w.size/2, fewestSagas)
+		case took < longest/4:
+			w.size = min(w.size*2, mostWiped)
+		}
+		w.Metrics.wiped(done.Sagas)
+		all.Sagas, all.Sealed = all.Sagas+done.Sagas, all.Sealed+done.Sealed
+		if len(page) > 0 {
+			w.after = page[len(page)-1]
+		}
+		if len(page) < size {
+			return all, nil
+		}
+		if held, err := w.lease.Acquire(ctx); err != nil || !held {
+			return all, err
+		}
+		if !pause(ctx, rest(took, 0)) {
+			return all, ctx.Err()
+		}
+	}
+}
+
+// batch looks at the next n sagas, in one commit.
+func (w *Wiper) batch(ctx context.Context, before time.Time, n int) (page []uuid.UUID, done saga.Wiped, err error) {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, w.DB, func(tx pgx.Tx) error {
+		done = saga.Wiped{}
+		if _, err := tx.Exec(ctx, boundedSQL); err != nil {
+			return err
+		}
+		var err error
+		if page, err = ids(tx.Query(ctx, pageSQL, w.after, saga.FirstID(before), n)); err != nil || len(page) == 0 {
+			return err
+		}
+		done, err = w.Store.Wipe(ctx, tx, page, before)
+		return err
+	})
+	return page, done, err
+}
