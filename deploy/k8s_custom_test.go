@@ -178,6 +178,12 @@ type cnpgCluster struct {
 				Owner         string `json:"owner"`
 				Encoding      string `json:"encoding"`
 				DataChecksums bool   `json:"dataChecksums"`
+				SQL           struct {
+					ConfigMaps []struct {
+						Name string `json:"name"`
+						Key  string `json:"key"`
+					} `json:"configMapRefs"`
+				} `json:"postInitApplicationSQLRefs"`
 			} `json:"initdb"`
 		} `json:"bootstrap"`
 		Managed struct {
@@ -447,6 +453,15 @@ func TestPostgresLosesNothing(t *testing.T) {
 	require.Equal(t, "on", spec.PostgreSQL.Parameters["synchronous_commit"])
 	require.NotContains(t, spec.PostgreSQL.Parameters, "fsync")
 	require.Equal(t, new(bool), spec.EnableSuperuserAccess)
+	roles, err := os.ReadFile(filepath.Join("postgres", "roles.sql"))
+	require.NoError(t, err)
+	source := spec.Bootstrap.InitDB.SQL.ConfigMaps[0]
+	require.Equal(t, string(roles), one[corev1.ConfigMap](t, all, source.Name).Data[source.Key])
+	for _, role := range spec.Managed.Roles {
+		require.Contains(t, string(roles), "ALTER ROLE "+role.Name+" LOGIN")
+		require.Equal(t, !role.Inherit, strings.Contains(string(roles), "ALTER ROLE "+role.Name+" LOGIN NOINHERIT"), role.Name)
+	}
+	require.Contains(t, string(roles), "ALTER ROLE "+spec.Bootstrap.InitDB.Owner+" NOLOGIN")
 	backup := one[cnpgScheduledBackup](t, all, "esimflow-postgres").Spec
 	require.Equal(t, "esimflow-postgres", backup.Cluster.Name)
 	require.Equal(t, new(bool), backup.Online, "a snapshot taken online is of no use without the WAL")

@@ -102,7 +102,8 @@ func needOf(t *testing.T, c corev1.Container) (need config.Need, loads bool) {
 // sample is a right content for each key of a secret.
 var sample = map[string]string{
 	"url": "postgres://esimflow:secret@postgres:5432/esimflow?sslmode=disable", "client-id": "id", "client-secret": "secret",
-	"keys": "ZGV2LWRldi1kZXYtZGV2LWRldi1kZXYtZGV2LWRldi0=", "token": "token", "user.creds": "creds", "ca.crt": "certificate",
+	"keys": "ZGV2LWRldi1kZXYtZGV2LWRldi1kZXYtZGV2LWRldi0=", "token": "token",
+	"servers": "tls://worker:secret@nats-0:4222,tls://worker:secret@nats-1:4222", "ca.crt": "certificate", "tls.crt": "certificate", "tls.key": "key",
 }
 
 // loaded is the configuration that a container starts with: with its environment, and with files
@@ -168,7 +169,7 @@ func TestConfiguration(t *testing.T) {
 					cfg := loaded(t, all, w.pod.Spec, c)
 					if overlay == "prod" && !cfg.NATSURL.IsZero() {
 						require.Equal(t, 3, cfg.NATSReplicas, w)
-						require.NotEmpty(t, cfg.NATSCreds, w)
+						require.NotEmpty(t, cfg.NATSCert, w)
 						require.NotEmpty(t, cfg.NATSCA, w)
 					}
 				}

@@ -39,6 +39,7 @@ func TestSBOM(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "worker")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", file, "esimflow/cmd/worker")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 
