@@ -76,8 +76,11 @@ func (st *Store) Rewrap(ctx context.Context, progress func(Rewrapped)) ([]Rewrap
 		name string
 		walk func(context.Context, *Rewrapped, func()) error
 	}{
-		{AnswerColumn, st.rewrapAnswers}, {PurchaseColumn, st.rewrapPurchases}, {outbox.BodyColumn, st.rewrapOutbox},
-		{"provider_token|ciphertext", st.dropToken}, {DigestColumn, st.rewrapDigestKey},
+		{AnswerColumn, st.rewrapAnswers},
+		{PurchaseColumn, st.rewrapPurchases},
+		{outbox.BodyColumn, st.rewrapOutbox},
+		{"provider_token|ciphertext", st.dropToken},
+		{DigestColumn, st.rewrapDigestKey},
 	} {
 		r := Rewrapped{Column: column.name}
 		err := column.walk(ctx, &r, func() { progress(r) })
