@@ -110,6 +110,6 @@ func TestKeysRotate(t *testing.T) {
 	for _, id := range []uuid.UUID{plain, sealed} {
 		got, err := store.Get(t.Context(), id)
 		require.NoError(t, err)
-		require.True(t, strings.HasSuffix(got.Purchase.Order.Sims[0].QRCode, "CANARY"))
+		require.True(t, strings.HasSuffix(got.Purchase.Order.Sims[0].QRCode.Reveal(), "CANARY"))
 	}
 }

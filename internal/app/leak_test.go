@@ -155,7 +155,7 @@ func TestSecretsLeakNowhere(t *testing.T) {
 	for _, o := range b.sim.Ledger().Sold {
 		for _, sim := range o.Sims {
 			if len(o.Sims) == 5 {
-				require.True(t, strings.Contains(result, sim.MatchingID), "that is what results are for")
+				require.Contains(t, result, sim.MatchingID, "that is what results are for")
 			}
 		}
 	}

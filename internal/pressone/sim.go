@@ -11,18 +11,18 @@ import (
 )
 
 // Sim is one eSIM. Whoever has its activation code has the eSIM, so it prints and logs as its ICCID's last digits only.
-// Its JSON, which is stored and announced, reveals everything, under PressOne's own names.
+// Its JSON, under PressOne's own names, has no codes: Reveal has.
 type Sim struct {
 	ICCID                      string     `json:"iccid"`
-	LPA                        string     `json:"lpa"`         // the SM-DP+ server's host
-	MatchingID                 string     `json:"matching_id"` // with LPA, the activation code
-	QRCode                     string     `json:"qrcode"`      // LPA:1$<lpa>$<matching id>
-	QRCodeURL                  string     `json:"qrcode_url,omitempty"`
-	DirectAppleInstallationURL string     `json:"direct_apple_installation_url,omitempty"`
+	LPA                        Code       `json:"lpa"`         // the SM-DP+ server's host
+	MatchingID                 Code       `json:"matching_id"` // with LPA, the activation code
+	QRCode                     Code       `json:"qrcode"`      // LPA:1$<lpa>$<matching id>
+	QRCodeURL                  Code       `json:"qrcode_url,omitempty"`
+	DirectAppleInstallationURL Code       `json:"direct_apple_installation_url,omitempty"`
 	APNType                    string     `json:"apn_type,omitempty"`
 	APNValue                   *string    `json:"apn_value,omitempty"`
 	IsRoaming                  *bool      `json:"is_roaming,omitempty"`
-	ConfirmationCode           *string    `json:"confirmation_code,omitempty"`
+	ConfirmationCode           *Code      `json:"confirmation_code,omitempty"`
 	MSISDN                     *string    `json:"msisdn,omitempty"`
 	Recycled                   bool       `json:"recycled,omitempty"` // dead: cannot be installed or topped up
 	RecycledAt                 *time.Time `json:"recycled_at,omitempty"`
@@ -34,7 +34,7 @@ func (s Sim) Installable() bool {
 	return !s.Recycled && s.ICCID != "" && s.LPA != "" && s.MatchingID != "" && s.QRCode != ""
 }
 
-// UnmarshalJSON reads an eSIM as PressOne writes it, and as MarshalJSON does. It fails only on what is no object; an ICCID
+// UnmarshalJSON reads an eSIM as PressOne writes it, and as the JSON of Revealed has it. It fails only on what is no object; an ICCID
 // that is not 18–22 digits is left empty.
 func (s *Sim) UnmarshalJSON(raw []byte) error {
 	var wire struct {
@@ -57,9 +57,9 @@ func (s *Sim) UnmarshalJSON(raw []byte) error {
 		return ErrUnreadable // not err: it may quote the body
 	}
 	*s = Sim{
-		LPA: string(wire.LPA), MatchingID: string(wire.MatchingID), QRCode: string(wire.QRCode), QRCodeURL: string(wire.QRCodeURL),
-		DirectAppleInstallationURL: string(wire.AppleURL), APNType: string(wire.APNType), APNValue: wire.APNValue.value,
-		IsRoaming: wire.IsRoaming.value, ConfirmationCode: wire.Code.value, MSISDN: wire.MSISDN.value,
+		LPA: Code(wire.LPA), MatchingID: Code(wire.MatchingID), QRCode: Code(wire.QRCode), QRCodeURL: Code(wire.QRCodeURL),
+		DirectAppleInstallationURL: Code(wire.AppleURL), APNType: string(wire.APNType), APNValue: wire.APNValue.value,
+		IsRoaming: wire.IsRoaming.value, ConfirmationCode: (*Code)(wire.Code.value), MSISDN: wire.MSISDN.value,
 		Recycled: wire.Recycled.is() || !wire.RecycledAt.IsZero(), RecycledAt: wire.RecycledAt.pointer(),
 		CreatedAt: wire.CreatedAt.pointer(),
 	}

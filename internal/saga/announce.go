@@ -94,11 +94,12 @@ func deadLetterID(saga uuid.UUID, end int) uuid.UUID {
 	return uuid.NewSHA1(saga, fmt.Appendf(nil, "dead letter %d", end))
 }
 
+// esim reveals the codes: that is what a result is for.
 func esim(s pressone.Sim) message.ESIMData {
 	return message.ESIMData{
-		ICCID: s.ICCID, LPA: s.LPA, MatchingID: s.MatchingID, ActivationCode: s.QRCode,
-		QRCodeURL: s.QRCodeURL, DirectAppleInstallationURL: s.DirectAppleInstallationURL,
+		ICCID: s.ICCID, LPA: s.LPA.Reveal(), MatchingID: s.MatchingID.Reveal(), ActivationCode: s.QRCode.Reveal(),
+		QRCodeURL: s.QRCodeURL.Reveal(), DirectAppleInstallationURL: s.DirectAppleInstallationURL.Reveal(),
 		APNType: s.APNType, APNValue: s.APNValue, IsRoaming: s.IsRoaming,
-		ConfirmationCode: s.ConfirmationCode, MSISDN: s.MSISDN,
+		ConfirmationCode: (*string)(s.ConfirmationCode), MSISDN: s.MSISDN,
 	}
 }

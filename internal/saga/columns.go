@@ -87,7 +87,7 @@ func (st *Store) purchases(decisions []Decision) (plain []any, sealed any, _ err
 		if p == nil || p == d.Before.Purchase || p.answered && (len(p.Confirmed) == 0 || d.After.State == Notifying) {
 			continue
 		}
-		text, err := json.Marshal(p)
+		text, err := p.revealed()
 		if err != nil {
 			return nil, nil, fmt.Errorf("saga: purchase: %w", err)
 		}

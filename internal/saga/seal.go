@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"esimflow/internal/pressone"
 	"esimflow/internal/seal"
 )
 
@@ -59,4 +60,13 @@ func (st *Store) openPurchase(id uuid.UUID, sealed []byte) (*Purchase, error) {
 		return nil, fmt.Errorf("saga: purchase: %w", err)
 	}
 	return p, nil
+}
+
+// revealed is a purchase's JSON with what installs its eSIMs, for storage: everywhere else its JSON
+// has no codes.
+func (p *Purchase) revealed() (json.RawMessage, error) {
+	return json.Marshal(struct {
+		Order     pressone.RevealedOrder `json:"order"`
+		Confirmed []string               `json:"confirmed,omitempty"`
+	}{p.Order.Reveal(), p.Confirmed})
 }
