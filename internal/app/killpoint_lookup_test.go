@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -155,10 +156,13 @@ func pollPoints() []killPoint {
 	result := "The result and its message are in the same commit: the publisher does the rest."
 	letter := "dead_lettered, 1 answer kept, 1 open letter, 2 messages in the outbox, PressOne has sold 1"
 	notReady := pressonesim.Config{Knobs: pressonesim.Knobs{ReadyAfter: time.Hour, NotReadyAs: pressonesim.NoQRCode}}
+	bought := func(b *bench) bool { // it is polled while its order is being committed: here that comes first
+		return b.comes("SELECT count(*) FROM saga WHERE state = 'polling'")
+	}
 	becomeReady := func(b *bench, _ *victim) { b.sim.Tune(func(k *pressonesim.Knobs) { k.ReadyAfter = 0 }) }
 	return []killPoint{
 		{
-			name: "70-poll", what: "the reading of its eSIM", stop: calls(http.MethodGet, "/sims/[0-9]+"),
+			name: "70-poll", what: "the reading of its eSIM", stop: calls(http.MethodGet, "/sims/[0-9]+"), once: bought,
 			sides: map[moment]killed{
 				before: {books: polling, story: again},
 				after:  {books: polling, story: again},
@@ -223,4 +227,16 @@ func pollPoints() []killPoint {
 			},
 		},
 	}
+}
+
+// comes waits until there is one of what a query counts. It may be called by any goroutine.
+func (b *bench) comes(sql string) bool {
+	for giveUp := time.Now().Add(unhurried); time.Now().Before(giveUp); {
+		var n int
+		if err := b.db.QueryRow(context.Background(), sql).Scan(&n); err == nil && n == 1 {
+			return true
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return false
 }

@@ -170,6 +170,9 @@ func (p killPoint) at(b *bench) step {
 	if write := s.postgres; write != nil && p.once != nil {
 		s.postgres = func(w pgWrite) bool { return write(w) && p.once(b) }
 	}
+	if call := s.pressone; call != nil && p.once != nil {
+		s.pressone = func(r *http.Request) bool { return call(r) && p.once(b) }
+	}
 	if s.nats != nil && p.once != nil {
 		s.taken = func() bool { return p.once(b) }
 	}
