@@ -89,7 +89,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 		newMigrateCommand(c), newStreamsCommand(c),
 		newOrderCommand(c), newTopupCommand(c),
 		newSagaCommand(c), newDLQCommand(c), newReplayCommand(c), newAuditCommand(c),
-		newPauseCommand(c), newResumeCommand(c), newGateCommand(c),
+		newPauseCommand(c), newResumeCommand(c), newGateCommand(c), newTrailCommand(c),
 		newSimCommand(c), newDevCommand(), newBenchCommand(c),
 	)
 	markRun(root)

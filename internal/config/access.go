@@ -29,7 +29,7 @@ func (l *loader) checkOIDC() {
 		return
 	}
 	if l.cfg.OIDCIssuer == "" {
-		if l.cfg.OIDCClientID != "" || !l.cfg.OIDCClientSecret.IsZero() || l.cfg.OIDCRedirectURL != "" {
+		if l.cfg.OIDCClientID != "" || l.cfg.OIDCRedirectURL != "" {
 			l.problem("OIDC_ISSUER", "is not set, and others of OIDC are")
 		}
 		return
