@@ -153,7 +153,7 @@ func daysAsked(r *http.Request, in asked) string {
 		in.From, in.To = r.PostFormValue("from"), r.PostFormValue("to")
 	}
 	if in.From == "" && in.To == "" {
-		return ""
+		return "the usual days"
 	}
 	return in.From + " to " + in.To
 }
