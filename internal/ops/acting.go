@@ -60,13 +60,14 @@ func (t Trail) actWith(r *http.Request, who caller, rt Route, in asked, do func(
 	if rt.Does == didMoveGate && (in.do == didPause || in.do == didResume) { // one form for both
 		a.What = in.do
 	}
-	id, err := t.Begin(r.Context(), a)
+	ctx := r.Context()
+	id, err := t.Begin(ctx, a)
 	if err != nil {
 		return err
 	}
 	came := &outcome{by: in.By, result: resultFailed, note: "the worker's log says why"}
-	defer func() { t.End(r.Context(), id, came.result, came.note) }()
-	err = do(r.WithContext(context.WithValue(r.Context(), outcomeKey{}, came)))
+	defer func() { t.End(ctx, id, came.result, came.note) }()
+	err = do(r.WithContext(context.WithValue(ctx, outcomeKey{}, came)))
 	came.is(err)
 	return err
 }
