@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ func (c *cli) client() (*client, error) {
 		return nil, usagef("%w", err)
 	}
 	return &client{
-		base: cfg.ESIMFlowURL, token: cfg.OpsToken.Reveal(),
+		base: cfg.ESIMFlowURL, token: cmp.Or(cfg.OpsToken.Reveal(), cfg.ViewerToken.Reveal()),
 		http: &http.Client{
 			Timeout: callTimeout,
 			Transport: &http.Transport{
@@ -92,6 +93,7 @@ func call[T any](ctx context.Context, cl *client, method, path string, body []by
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set("User-Agent", ops.CLIAgent)
 	if cl.token != "" {
 		req.Header.Set("Authorization", "Bearer "+cl.token)
 	}
@@ -141,6 +143,8 @@ func (cl *client) problem(resp *http.Response) error {
 		return exitf(exitNotFound, "%s", p.Error)
 	case "refused":
 		return exitf(exitRefused, "refused: %s", p.Error)
+	case "forbidden":
+		return fmt.Errorf("forbidden: %s: set OPS_TOKEN", p.Error)
 	case "unauthorized":
 		if cl.token == "" {
 			return fmt.Errorf("unauthorized: %s (here it is not set)", p.Error)

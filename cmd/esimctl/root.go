@@ -90,7 +90,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 		newMigrateCommand(c), newStreamsCommand(c),
 		newOrderCommand(c), newTopupCommand(c),
 		newSagaCommand(c), newDLQCommand(c), newReplayCommand(c), newAuditCommand(c),
-		newPauseCommand(c), newResumeCommand(c), newGateCommand(c), newKeysCommand(c), newRestoreCommand(c), newPrivacyCommand(c),
+		newPauseCommand(c), newResumeCommand(c), newGateCommand(c), newTrailCommand(c),
+		newKeysCommand(c), newRestoreCommand(c), newPrivacyCommand(c),
 		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
 	noFiles(root)

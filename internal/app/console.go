@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"esimflow/internal/config"
 	"esimflow/internal/message"
 	"esimflow/internal/ops"
 )
@@ -29,5 +31,16 @@ func intakeLag(js jetstream.JetStream) func(context.Context) ([]ops.IntakeLag, e
 			all = append(all, ops.IntakeLag{Consumer: i.Name, Waiting: i.NumPending, InHand: i.NumAckPending, Redelivers: i.NumRedelivered})
 		}
 		return all, nil
+	}
+}
+
+// accessOf is who is let in to the console and the API.
+func accessOf(cfg config.Config, m *ops.Metrics) ops.Access {
+	return ops.Access{
+		Token: cfg.OpsToken.Reveal(), ViewerToken: cfg.ViewerToken.Reveal(), Metrics: m,
+		OIDC: ops.OIDC{
+			Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClientID, ClientSecret: cfg.OIDCClientSecret.Reveal(), RedirectURL: cfg.OIDCRedirectURL,
+			Scopes: strings.Fields(cfg.OIDCScopes), RoleClaim: cfg.OIDCRoleClaim, OperatorValue: cfg.OIDCOperator, ViewerValue: cfg.OIDCViewer,
+		},
 	}
 }

@@ -173,5 +173,6 @@ func (s *scene) screens() map[string]string {
 		"audit":                        "/audit",
 		"audit, all findings":          "/audit?status=any",
 		"trail":                        "/trail",
+		"trail of effects":             "/trail?show=effects",
 	}
 }

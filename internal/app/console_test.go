@@ -147,7 +147,7 @@ func TestConsoleActions(t *testing.T) {
 		require.Equal(t, "ann cannot scan 5", s.id("SELECT actor || ' ' || reason || ' ' || cardinality(iccids) FROM reveal"))
 		require.NotContains(t, s.ask("/sagas/"+five, nil, ann).text, "LPA:1$")
 		require.Contains(t, s.ask("/sagas/"+five, nil, ann).text, "cannot scan")
-		require.Contains(t, s.ask("/trail", nil, ann).text, "revealed")
+		require.Contains(t, s.ask("/trail?show=effects", nil, ann).text, "revealed")
 		for _, sql := range []string{"DELETE FROM reveal", "UPDATE reveal SET actor = 'x'", "TRUNCATE reveal"} {
 			_, err := s.db.Exec(t.Context(), sql)
 			require.ErrorContains(t, err, "stays on record")
@@ -169,7 +169,8 @@ func TestConsoleActions(t *testing.T) {
 			return strings.Contains(text, "6 of 6 released") && strings.Contains(text, `Completed</span><span class="big">6`)
 		}, 60*time.Second, 100*time.Millisecond)
 		require.Contains(t, s.ask("/replays", nil, ann).text, "credit added")
-		require.Contains(t, s.ask("/trail?actor=ann", nil, ann).text, "and 5 more")
+		require.Contains(t, s.ask("/trail?actor=ann&show=effects", nil, ann).text, "and 5 more")
+		require.Contains(t, s.ask("/trail?actor=ann", nil, ann).text, "credit added")
 		require.NotContains(t, s.ask("/trail?actor=kim", nil, ann).text, "credit added")
 	})
 	t.Run("asks for the number of many letters", func(t *testing.T) {
@@ -220,7 +221,7 @@ func TestConsoleActions(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, s.ask(dismiss, url.Values{}, ann).StatusCode)
 		require.Equal(t, "/audit?did=dismissed", s.ask(dismiss, url.Values{"reason": {"the trade fair's"}}, ann).Header.Get("Location"))
 		require.Equal(t, http.StatusConflict, s.ask(dismiss, url.Values{"reason": {"again"}}, ann).StatusCode)
-		require.Contains(t, s.ask("/trail", nil, ann).text, "dismissed")
+		require.Contains(t, s.ask("/trail?show=effects", nil, ann).text, "dismissed")
 	})
 	t.Run("remembers how it is to look", func(t *testing.T) {
 		p := s.ask("/theme", url.Values{"theme": {"dark"}, "back": {"/sagas"}}, ann)

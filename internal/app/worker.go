@@ -179,6 +179,7 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	wiper := retention.NewWiper(retention.WiperConfig{
 		DB: db, Store: store, Holder: name, Keep: w.cfg.CodesKeep, Metrics: retained, Log: w.log,
 	})
+	doors := ops.NewMetrics(w.reg)
 	w.reg.MustRegister(monitor.Pools{"main": db, "lease": vital})
 	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
 		monitor.Intake(js),
@@ -210,9 +211,9 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	apis.Go(func() {
 		apiErr = w.api.Serve(serving, ops.Handler(ops.ConsoleConfig{
 			APIConfig: ops.APIConfig{
-				Token: w.cfg.OpsToken.Reveal(), Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
+				Access: accessOf(w.cfg, doors), DB: db, Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
 			},
-			DB: db, Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
+			Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
 		}))
 	})
 	runners.Go(func() { runErr = runner.Run(running) })

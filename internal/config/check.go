@@ -31,6 +31,8 @@ func (l *loader) check() {
 	l.checkConnections()
 	l.checkPressOne()
 	l.checkAddresses()
+	l.checkAccess()
+	l.checkOIDC()
 }
 
 // checkDurations applies to every duration there is. CODES_KEEP alone may be zero, which is for ever.

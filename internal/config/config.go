@@ -50,9 +50,19 @@ type Config struct {
 	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, the same for workers and publishers: each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt; empty: activation codes are stored as they are, for development only"`
 
 	HTTPAddr      string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"where the console and the API listen"`
-	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of the console and the API; required when HTTP_ADDR is not loopback"`
+	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of operators, who act, for the console and the API; required when HTTP_ADDR is not loopback"`
+	ViewerToken   Secret `env:"OPS_VIEWER_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of viewers, who read everything but activation codes and change nothing; goes with OPS_TOKEN"`
 	TelemetryAddr string `env:"TELEMETRY_ADDR" envDefault:":9464" help:"where /metrics, /healthz and /readyz are served"`
 	ESIMFlowURL   string `env:"ESIMFLOW_URL" envDefault:"http://127.0.0.1:8080" help:"the worker's API, for esimctl"`
+
+	OIDCIssuer       string `env:"OIDC_ISSUER" example:"https://id.example.com/realms/shop" help:"identity provider that people log in to the console with; https, or http on loopback; empty: by token only. Goes with OPS_TOKEN"`
+	OIDCClientID     string `env:"OIDC_CLIENT_ID" example:"esimflow" help:"our client at the identity provider; required with OIDC_ISSUER"`
+	OIDCClientSecret Secret `env:"OIDC_CLIENT_SECRET" file:"true" example:"the secret that the provider issued" help:"secret of our client; empty for a public one: PKCE is used either way"`
+	OIDCRedirectURL  string `env:"OIDC_REDIRECT_URL" example:"https://esimflow.example.com/log-in/callback" help:"/log-in/callback of the console, as browsers reach it; required with OIDC_ISSUER"`
+	OIDCScopes       string `env:"OIDC_SCOPES" envDefault:"openid profile email" example:"openid email groups" help:"what is asked of the identity provider, separated by spaces; openid among it"`
+	OIDCRoleClaim    string `env:"OIDC_ROLE_CLAIM" envDefault:"groups" example:"realm_access.roles" help:"claim of the ID token that holds the role: a text, or a list; a.b is b within a"`
+	OIDCOperator     string `env:"OIDC_OPERATOR_VALUE" envDefault:"esimflow-operators" help:"value of the claim that makes an operator"`
+	OIDCViewer       string `env:"OIDC_VIEWER_VALUE" envDefault:"esimflow-viewers" help:"value of the claim that makes a viewer; whoever has neither is not let in"`
 
 	LogLevel  LogLevel  `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	LogFormat LogFormat `env:"LOG_FORMAT" envDefault:"json" help:"json or text"`

@@ -69,6 +69,10 @@ func TestDefaults(t *testing.T) {
 		HTTPAddr:             "127.0.0.1:8080",
 		TelemetryAddr:        ":9464",
 		ESIMFlowURL:          "http://127.0.0.1:8080",
+		OIDCScopes:           "openid profile email",
+		OIDCRoleClaim:        "groups",
+		OIDCOperator:         "esimflow-operators",
+		OIDCViewer:           "esimflow-viewers",
 		LogLevel:             LogLevel(slog.LevelInfo),
 		LogFormat:            JSON,
 	}
@@ -96,6 +100,9 @@ func TestEveryVariableIsRead(t *testing.T) {
 		"LEASE_TTL": "300ms", "MAX_IN_FLIGHT": "10000", "RETENTION": "1300h", "CODES_KEEP": "0s", "AUDIT_INTERVAL": "14h", "AUDIT_WINDOW": "15h",
 		"ENCRYPTION_KEY": keys,
 		"HTTP_ADDR":      ":0", "OPS_TOKEN": "token", "TELEMETRY_ADDR": "[::1]:9", "ESIMFLOW_URL": "https://esimflow.example.com/api/",
+		"OPS_VIEWER_TOKEN": "viewer", "OIDC_ISSUER": "https://id.example.com/realm", "OIDC_CLIENT_ID": "esimflow", "OIDC_CLIENT_SECRET": "theirs",
+		"OIDC_REDIRECT_URL": "https://esimflow.example.com/log-in/callback", "OIDC_SCOPES": "openid groups", "OIDC_ROLE_CLAIM": "roles",
+		"OIDC_OPERATOR_VALUE": "ops", "OIDC_VIEWER_VALUE": "all",
 		"LOG_LEVEL": "debug", "LOG_FORMAT": "text",
 	}
 	for _, v := range Variables() {
@@ -115,6 +122,8 @@ func TestEveryVariableIsRead(t *testing.T) {
 		LeaseTTL: 300 * time.Millisecond, MaxInFlight: 10000, Retention: 1300 * time.Hour,
 		AuditInterval: 14 * time.Hour, AuditWindow: 15 * time.Hour, EncryptionKeys: []Secret{NewSecret(key1), NewSecret(key2)},
 		HTTPAddr: ":0", OpsToken: NewSecret("token"), TelemetryAddr: "[::1]:9", ESIMFlowURL: "https://esimflow.example.com/api",
+		ViewerToken: NewSecret("viewer"), OIDCIssuer: vars["OIDC_ISSUER"], OIDCClientID: "esimflow", OIDCClientSecret: NewSecret("theirs"),
+		OIDCRedirectURL: vars["OIDC_REDIRECT_URL"], OIDCScopes: "openid groups", OIDCRoleClaim: "roles", OIDCOperator: "ops", OIDCViewer: "all",
 		LogLevel: LogLevel(slog.LevelDebug), LogFormat: Text,
 	}
 	require.Equal(t, want, got)
@@ -149,6 +158,16 @@ func TestNeeds(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// oidc is a right configuration of an identity provider, but for one value.
+func oidc(name, value string) map[string]string {
+	vars := map[string]string{
+		"OPS_TOKEN": "token", "OIDC_ISSUER": "https://id.example.com/realm", "OIDC_CLIENT_ID": "esimflow",
+		"OIDC_REDIRECT_URL": "https://esimflow.example.com/log-in/callback",
+	}
+	vars[name] = value
+	return vars
 }
 
 // TestProblems gives one wrong value at a time.
@@ -205,6 +224,17 @@ func TestProblems(t *testing.T) {
 		{"every interface and no token", map[string]string{"HTTP_ADDR": ":8080"}, "OPS_TOKEN: is not set, and HTTP_ADDR is not loopback"},
 		{"another interface and no token", map[string]string{"HTTP_ADDR": "10.0.0.1:8080"}, "OPS_TOKEN: is not set"},
 		{"a name and no token", map[string]string{"HTTP_ADDR": "console:8080"}, "OPS_TOKEN: is not set"},
+		{"viewers without operators", map[string]string{"OPS_VIEWER_TOKEN": "a"}, "OPS_TOKEN: is not set, and OPS_VIEWER_TOKEN is"},
+		{"viewers who are operators", map[string]string{"OPS_TOKEN": "a", "OPS_VIEWER_TOKEN": "a"}, "OPS_VIEWER_TOKEN: is the same as OPS_TOKEN"},
+		{"a client of no provider", map[string]string{"OIDC_CLIENT_ID": "x"}, "OIDC_ISSUER: is not set, and others of OIDC are"},
+		{"a provider in the clear", oidc("OIDC_ISSUER", "http://id.example.com"), "OIDC_ISSUER: is http to another machine"},
+		{"a provider and no token", oidc("OPS_TOKEN", ""), "OPS_TOKEN: is not set, and OIDC_ISSUER is"},
+		{"a provider and no client", oidc("OIDC_CLIENT_ID", ""), "OIDC_CLIENT_ID: is not set, and OIDC_ISSUER is"},
+		{"no way back", oidc("OIDC_REDIRECT_URL", ""), "OIDC_REDIRECT_URL: is not an absolute"},
+		{"a way back in the clear", oidc("OIDC_REDIRECT_URL", "http://esimflow.example.com/log-in/callback"), "OIDC_REDIRECT_URL: is http to another machine"},
+		{"a way back to nowhere", oidc("OIDC_REDIRECT_URL", "https://esimflow.example.com/"), "OIDC_REDIRECT_URL: does not end in /log-in/callback"},
+		{"not OpenID", oidc("OIDC_SCOPES", "profile"), "OIDC_SCOPES: openid is not among them"},
+		{"one value for both roles", oidc("OIDC_VIEWER_VALUE", "esimflow-operators"), "OIDC_VIEWER_VALUE: is the same as OIDC_OPERATOR_VALUE"},
 		{"an API that is no address", map[string]string{"ESIMFLOW_URL": "127.0.0.1:8080"}, "ESIMFLOW_URL: is not an a"},
 		{"a level that is none", map[string]string{"LOG_LEVEL": "debug+2"}, `LOG_LEVEL: "debug+2" is not debug, info, warn or error`},
 		{"a format that is none", map[string]string{"LOG_FORMAT": "xml"}, `LOG_FORMAT: "xml" is not json or text`},
@@ -269,12 +299,16 @@ func TestFiles(t *testing.T) {
 			switch v.Name {
 			case "ENCRYPTION_KEY":
 				value = base64.StdEncoding.EncodeToString(make([]byte, 32))
-			case "OPS_TOKEN":
+			case "OPS_TOKEN", "OPS_VIEWER_TOKEN", "OIDC_CLIENT_SECRET":
 				value = "token"
 			}
-			direct, err := load(with(map[string]string{v.Name: value}), Worker)
+			need := Worker
+			if v.Name == "OPS_VIEWER_TOKEN" {
+				need = Client // a worker wants OPS_TOKEN with it
+			}
+			direct, err := load(with(map[string]string{v.Name: value}), need)
 			require.NoError(t, err)
-			viaFile, err := load(with(map[string]string{v.Name: "", v.Name + "_FILE": path(v.Name, value+"\r\n")}), Worker)
+			viaFile, err := load(with(map[string]string{v.Name: "", v.Name + "_FILE": path(v.Name, value+"\r\n")}), need)
 			require.NoError(t, err, v.Name)
 			require.Equal(t, direct, viaFile, v.Name)
 		}

@@ -3,7 +3,6 @@ package ops
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,9 +32,6 @@ func (a api) startAudit(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(in.Actor) == "" {
-		return nil, usageError("actor is required: it is recorded")
-	}
 	from, err := dayOf("from", in.From)
 	if err != nil {
 		return nil, err
@@ -44,7 +40,11 @@ func (a api) startAudit(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.Auditor.Request(r.Context(), from, to, in.Actor)
+	run, err := a.Auditor.Request(r.Context(), from, to, outcomeOf(r).by.Actor)
+	if err == nil {
+		noteID(r, "audit", run.ID)
+	}
+	return run, err
 }
 
 func dayOf(name, s string) (time.Time, error) {
@@ -87,12 +87,10 @@ func (a api) dismiss(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := checkBy(in); err != nil {
-		return nil, err
-	}
+	by := outcomeOf(r).by
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return nil, notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))
 	}
-	return a.Auditor.Dismiss(r.Context(), id, in.Actor, in.Reason)
+	return a.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason)
 }

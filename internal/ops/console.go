@@ -13,21 +13,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"esimflow/internal/audit"
 	"esimflow/internal/deadletter"
 	"esimflow/internal/outbox"
-	"esimflow/internal/pressone"
-	"esimflow/internal/saga"
 )
 
 // ConsoleConfig is what the console works with, beside what the API does.
 type ConsoleConfig struct {
 	APIConfig
 
-	DB     *pgxpool.Pool
 	Lag    func(context.Context) ([]IntakeLag, error) // nil: intake is not shown
 	Gather prometheus.Gatherer                        // what was measured: balance, exposure; nil: they are not shown
 	Now    func() time.Time                           // Postgres's time
@@ -49,7 +44,8 @@ type console struct {
 	ConsoleConfig
 
 	pages    map[string]*template.Template
-	door     *door
+	guard    *guard
+	oidc     *provider // nil: nobody logs in by one
 	overview cached[overviewView]
 	open     cached[int]
 }
@@ -61,53 +57,31 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // Handler serves the API under /api/, and the console everywhere else.
 func Handler(cfg ConsoleConfig) http.Handler {
+	g := newGuard(cfg.Access)
 	mux := http.NewServeMux()
-	mux.Handle("/api/", API(cfg.APIConfig))
-	mux.Handle("/", Console(cfg))
+	mux.Handle("/api/", newAPI(cfg.APIConfig, g))
+	mux.Handle("/", newConsole(cfg, g))
 	return mux
 }
 
-// Console serves the operators' pages. They can be read without JavaScript; with it they
+// mostForm is how long a form may be: a request that is edited, and room.
+const mostForm = 2 << 20
+
+// newConsole serves the operators' pages. They can be read without JavaScript; with it they
 // keep themselves up to date.
-func Console(cfg ConsoleConfig) http.Handler {
-	c := &console{ConsoleConfig: cfg, pages: parsePages(cfg.Now), door: newDoor(cfg.Token)}
+func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
+	c := &console{ConsoleConfig: cfg, pages: parsePages(cfg.Now), guard: g, oidc: newProvider(cfg.OIDC, cfg.Now)}
 	c.overview.max, c.open.max = 3*time.Second, 3*time.Second
 
 	mux := http.NewServeMux()
-	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if !c.admitted(w, r) {
-				return
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, 2<<20)
-			if err := h(w, r); err != nil {
+	for _, p := range pages {
+		mux.HandleFunc(p.Pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, mostForm)
+			if err := c.handle(p, w, r); err != nil {
 				c.fail(w, r, err)
 			}
 		})
 	}
-	page("GET /{$}", c.showOverview)
-	page("GET /sagas", c.showSagas)
-	page("GET /sagas/{id}", c.showSaga)
-	page("POST /sagas/{id}/reveal", c.reveal)
-	page("POST /sagas/{id}/adopt", c.adopt)
-	page("POST /sagas/{id}/confirm-absent", c.confirmAbsent)
-	page("GET /dead-letters", c.showLetters)
-	page("GET /dead-letters/{id}", c.showLetter)
-	page("POST /dead-letters/{id}/discard", c.discardLetter)
-	page("GET /audit", c.showAudit)
-	page("POST /audit", c.startAudit)
-	page("POST /audit/findings/{id}/dismiss", c.dismiss)
-	page("GET /trail", c.showTrail)
-	c.replayPages(page)
-	page("POST /gate", c.moveGate)
-	page("/", func(_ http.ResponseWriter, r *http.Request) error {
-		return notFoundError("there is nothing at " + r.URL.Path)
-	})
-
-	mux.HandleFunc("GET /log-in", c.showLogIn)
-	mux.HandleFunc("POST /log-in", c.logIn)
-	mux.HandleFunc("POST /log-out", c.logOut)
-	mux.HandleFunc("POST /theme", c.setTheme)
 	assets, err := fs.Sub(consoleFiles, "console/assets")
 	if err != nil {
 		panic(err) // the directory is embedded
@@ -116,9 +90,41 @@ func Console(cfg ConsoleConfig) http.Handler {
 
 	strangers := http.NewCrossOriginProtection()
 	strangers.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.metrics.refuse(atConsole, refusedOrigin)
+		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		c.fail(w, r, errForeign)
 	}))
 	return headers(strangers.Handler(mux))
+}
+
+// handle lets whoever may use a page use it, and records what acts.
+func (c *console) handle(p page, w http.ResponseWriter, r *http.Request) error {
+	var who caller
+	if p.Needs != Nobody {
+		var ok bool
+		if who, ok = c.admitted(w, r); !ok {
+			return nil
+		}
+	}
+	if err := c.guard.may(atConsole, who, p.Route); err != nil {
+		return err
+	}
+	if r.Method == http.MethodPost {
+		if err := r.ParseForm(); err != nil {
+			return unreadable(err)
+		}
+	}
+	if p.Does == "" {
+		return p.serve(c, w, r)
+	}
+	in := asked{By: deadletter.By{Actor: c.actor(w, r), Reason: r.PostFormValue("reason")}, do: r.PostFormValue("do")}
+	return c.trail().actWith(r, who, p.Route, in, func(r *http.Request) error { return p.serve(c, w, r) })
+}
+
+func (c *console) trail() Trail { return c.recorded() }
+
+func (c *console) showNothing(_ http.ResponseWriter, r *http.Request) error {
+	return notFoundError("there is nothing at " + r.URL.Path)
 }
 
 func headers(h http.Handler) http.Handler {
@@ -148,6 +154,7 @@ type view struct {
 	Path    string // of this page, to come back to
 	Theme   string // light, dark, or empty: as the system has it
 	Who     string // is signed in, or has acted last; may be empty
+	Role    Role   // of who reads it
 	Door    bool   // whether there is signing in, and so out
 	Open    int    // dead letters that wait for an operator
 	Notice  string // what was just done
@@ -176,9 +183,13 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	if r.Method != http.MethodGet {
 		v.Path = cmpOr(localPath(r.PostFormValue("back")), "/")
 	}
-	v.Theme, v.Door = themeOf(r), c.door != nil
+	v.Theme, v.Door, v.Role = themeOf(r), !c.guard.open(), Operator
 	if v.Who == "" {
 		v.Who = c.who(r)
+	}
+	if v.Door {
+		s, _ := c.session(r)
+		v.Role = s.Role
 	}
 	if v.Notice == "" {
 		v.Notice = notices[r.URL.Query().Get("did")]
@@ -196,41 +207,23 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	return nil
 }
 
-var errForeign = errors.New("this came from another site, and is not done")
-
 // fail shows why something could not be done. What the reader cannot help is logged.
 func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, title, why := http.StatusInternalServerError, "That did not work", "The worker could not do that. Its log says why; trying again is safe."
-	refusedWhy, refused := deadletter.Refusal(err)
-	_, usage := errors.AsType[usageError](err)
-	unaudited, _ := errors.AsType[*audit.RefusedError](err)
-	_, missing := errors.AsType[notFoundError](err)
-	paused, _ := errors.AsType[*pressone.PausedError](err)
+	p := problemOf(err)
+	why := p.Error
 	switch {
-	case errors.Is(err, errForeign):
-		status, title, why = http.StatusForbidden, "Not from here", err.Error()
-	case errors.Is(err, errNotLoopback):
-		status, title, why = http.StatusUnauthorized, "Only on this machine", "Without OPS_TOKEN the console answers loopback addresses only."
-	case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany), errors.Is(err, deadletter.ErrRate):
-		status, title, why = http.StatusBadRequest, "That cannot be asked", plain(err)
-	case errors.Is(err, saga.ErrTooMuch):
-		status, title, why = http.StatusServiceUnavailable, "Too much to look through", plain(err)
-	case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound),
-		errors.Is(err, deadletter.ErrNoReplay), errors.Is(err, audit.ErrNotFound):
-		status, title, why = http.StatusNotFound, "Nothing here", plain(err)
-	case unaudited != nil:
-		status, title, why = http.StatusConflict, "Refused", unaudited.Why
-	case paused != nil:
-		status, title, why = http.StatusConflict, "Refused", paused.Why
-	case refused:
-		status, title, why = http.StatusConflict, "Refused", refusedWhy
-	default:
+	case p.status == http.StatusInternalServerError:
+		why = "The worker could not do that. Its log says why; trying again is safe."
 		c.Log.ErrorContext(r.Context(), "console", "path", r.URL.Path, "err", err)
+	case errors.Is(err, errNotLoopback):
+		why = "Without OPS_TOKEN the console answers loopback addresses only."
+	case p.Kind != "refused":
+		why = plain(err)
 	}
 	back := localPath(r.PostFormValue("back"))
-	if err := c.show(w, r, status, "error", view{Title: title, Data: errorView{Why: why, Back: back}}); err != nil {
+	if err := c.show(w, r, p.status, "error", view{Title: p.title, Data: errorView{Why: why, Back: back}}); err != nil {
 		c.Log.ErrorContext(r.Context(), "console", "path", r.URL.Path, "err", err)
-		http.Error(w, title, http.StatusInternalServerError)
+		http.Error(w, p.title, http.StatusInternalServerError)
 	}
 }
 

@@ -45,10 +45,6 @@ func (c *console) showAudit(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
-	actor := c.actor(w, r)
-	if actor == "" {
-		return usageError("your name is required: it is recorded")
-	}
 	from, err := dayOf("from", r.PostFormValue("from"))
 	if err != nil {
 		return err
@@ -57,18 +53,17 @@ func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Auditor.Request(r.Context(), from, to, actor); err != nil {
+	run, err := c.Auditor.Request(r.Context(), from, to, outcomeOf(r).by.Actor)
+	if err != nil {
 		return err
 	}
+	noteID(r, "audit", run.ID)
 	c.back(w, r, "/audit", "audit")
 	return nil
 }
 
 func (c *console) dismiss(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
+	by := outcomeOf(r).by
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))

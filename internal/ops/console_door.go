@@ -3,25 +3,17 @@ package ops
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"esimflow/internal/saga"
 )
-
-// door lets people in who know the token. It gives them a cookie with their name, signed
-// with a key that comes from the token: a worker keeps no sessions, all workers take the
-// same cookie, and changing the token ends them all. Whoever logs in by other means needs
-// another door: nothing else knows what is in the cookie.
-type door struct {
-	token []byte
-	key   []byte
-}
 
 const (
 	sessionCookie = "__Host-esimflow" // the prefix: Secure, for all paths, for no other host
@@ -32,59 +24,60 @@ const (
 	mostName      = 80
 )
 
-// newDoor returns nil without a token: then loopback is asked for no name and no secret.
-func newDoor(token string) *door {
-	if token == "" {
-		return nil
+// session is who has logged in. It is in a cookie, signed: a worker keeps no sessions, all
+// workers take the same cookie, and changing a token ends them all.
+type session struct {
+	Name  string `json:"name"`
+	Role  Role   `json:"role"`
+	How   string `json:"how"`
+	Until int64  `json:"until"` // Unix time
+}
+
+// What is signed, so that what was signed as one thing is not taken for another.
+const (
+	forSession = "session"
+	forJourney = "journey" // to the identity provider and back
+)
+
+// seal makes a cookie's value of v, which stays readable.
+func (g *guard) seal(as string, v any) (string, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("ops: %s: %w", as, err)
 	}
-	m := hmac.New(sha256.New, []byte(token))
-	m.Write([]byte("esimflow console session 1"))
-	return &door{token: []byte(token), key: m.Sum(nil)}
+	text := base64.RawURLEncoding.EncodeToString(plain)
+	return text + "." + base64.RawURLEncoding.EncodeToString(g.sign(as, text)), nil
 }
 
-func (d *door) knows(token string) bool {
-	return subtle.ConstantTimeCompare([]byte(token), d.token) == 1
+// unseal reads what was sealed here as the same thing.
+func (g *guard) unseal(as, value string, into any) bool {
+	text, signature, found := strings.Cut(value, ".")
+	given, err := base64.RawURLEncoding.DecodeString(signature)
+	if !found || err != nil || !hmac.Equal(given, g.sign(as, text)) {
+		return false
+	}
+	plain, err := base64.RawURLEncoding.DecodeString(text)
+	return err == nil && json.Unmarshal(plain, into) == nil
 }
 
-// pass is a cookie's value: a name and when it ends, signed.
-func (d *door) pass(name string, until time.Time) string {
-	text := base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(until.Unix(), 10) + " " + name))
-	return text + "." + base64.RawURLEncoding.EncodeToString(d.sign(text))
-}
-
-func (d *door) sign(text string) []byte {
-	m := hmac.New(sha256.New, d.key)
-	m.Write([]byte(text))
+func (g *guard) sign(as, text string) []byte {
+	m := hmac.New(sha256.New, g.key)
+	m.Write([]byte(as + " " + text))
 	return m.Sum(nil)
 }
 
-// read returns the name in a pass that was given out here and has not ended.
-func (d *door) read(pass string, now time.Time) (name string, ok bool) {
-	text, signature, found := strings.Cut(pass, ".")
-	given, err := base64.RawURLEncoding.DecodeString(signature)
-	if !found || err != nil || !hmac.Equal(given, d.sign(text)) {
-		return "", false
-	}
-	plain, err := base64.RawURLEncoding.DecodeString(text)
-	until, name, found := strings.Cut(string(plain), " ")
-	end, bad := strconv.ParseInt(until, 10, 64)
-	if err != nil || !found || bad != nil || now.Unix() >= end {
-		return "", false
-	}
-	return name, true
-}
-
-// admitted reports whether a request may be answered, and answers it if not.
-func (c *console) admitted(w http.ResponseWriter, r *http.Request) bool {
-	if c.door == nil {
+// admitted says who may be answered, and answers everybody else.
+func (c *console) admitted(w http.ResponseWriter, r *http.Request) (caller, bool) {
+	if c.guard.open() {
 		if !loopbackHost(r.Host) {
+			c.guard.metrics.refuse(atConsole, refusedOrigin)
 			c.fail(w, r, errNotLoopback)
-			return false
+			return caller{}, false
 		}
-		return true
+		return caller{Role: Operator, How: howLoopback}, true
 	}
-	if _, ok := c.session(r); ok {
-		return true
+	if s, ok := c.session(r); ok {
+		return caller{Name: s.Name, Role: s.Role, How: s.How}, true
 	}
 	to := "/log-in?to=" + queryEscape(r.URL.RequestURI())
 	if r.Method != http.MethodGet {
@@ -93,25 +86,45 @@ func (c *console) admitted(w http.ResponseWriter, r *http.Request) bool {
 	if r.Header.Get("HX-Request") != "" {
 		w.Header().Set("HX-Redirect", "/log-in")
 		w.WriteHeader(http.StatusUnauthorized)
-		return false
+		return caller{}, false
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
-	return false
+	return caller{}, false
 }
 
-func (c *console) session(r *http.Request) (name string, ok bool) {
+// session is the session of whoever sends a request, if it has not ended.
+func (c *console) session(r *http.Request) (s session, ok bool) {
 	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return "", false
+	if err != nil || c.guard.open() {
+		return s, false
 	}
-	return c.door.read(cookie.Value, c.Now())
+	ok = c.guard.unseal(forSession, cookie.Value, &s) && c.Now().Unix() < s.Until && s.Name != "" && s.Role.covers(Viewer)
+	return s, ok
+}
+
+// letIn records a log-in and gives its session to the browser.
+func (c *console) letIn(w http.ResponseWriter, r *http.Request, s session, until time.Time) error {
+	if latest := c.Now().Add(sessionTime); until.After(latest) {
+		until = latest
+	}
+	s.Until = until.Unix()
+	value, err := c.guard.seal(forSession, s)
+	if err != nil {
+		return err
+	}
+	if err := c.trail().Was(r.Context(), Recorded{Actor: s.Name, Role: s.Role, How: s.How, What: didLogIn}); err != nil {
+		return err
+	}
+	c.Log.InfoContext(r.Context(), "somebody has logged in", "actor", s.Name, "role", s.Role, "how", s.How)
+	setCookie(w, sessionCookie, value, until.Sub(c.Now()), true)
+	return nil
 }
 
 // who is whose name stands in the forms: who has logged in, or who has acted last.
 func (c *console) who(r *http.Request) string {
-	if c.door != nil {
-		name, _ := c.session(r)
-		return name
+	if !c.guard.open() {
+		s, _ := c.session(r)
+		return s.Name
 	}
 	cookie, err := r.Cookie(nameCookie)
 	if err != nil {
@@ -134,7 +147,7 @@ func nameOf(s string) string {
 // actor is who does what a form asks for: who has logged in, and nobody else; or, where
 // nobody logs in, whom the form names, who is remembered.
 func (c *console) actor(w http.ResponseWriter, r *http.Request) string {
-	if c.door != nil {
+	if !c.guard.open() {
 		return c.who(r)
 	}
 	name := nameOf(r.PostFormValue("actor"))
@@ -148,60 +161,78 @@ type logInView struct {
 	To    string
 	Name  string
 	Wrong string
+	OIDC  bool   // there is an identity provider to log in with
+	In    string // where to go on: who reads this is logged in
 }
 
-func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) {
+func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) error {
 	to := cmpOr(localPath(r.URL.Query().Get("to")), "/")
-	if c.door == nil {
+	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
+		return nil
 	}
 	if _, ok := c.session(r); ok {
 		http.Redirect(w, r, to, http.StatusSeeOther)
-		return
+		return nil
 	}
 	v := logInView{To: to}
 	if r.URL.Query().Get("in") != "" {
 		v.Wrong = "Your browser did not keep the session's cookie, which it does over https, and on localhost only."
 	}
-	c.answerLogIn(w, r, http.StatusOK, v)
+	return c.answerLogIn(w, r, http.StatusOK, v)
 }
 
-func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int, v logInView) {
-	if err := c.show(w, r, status, "login", view{Title: "Log in", Section: "door", Data: v}); err != nil {
-		c.fail(w, r, err)
+func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int, v logInView) error {
+	v.OIDC = c.oidc != nil
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", retryAfter)
 	}
+	return c.show(w, r, status, "login", view{Title: "Log in", Section: "door", Data: v})
 }
 
-func (c *console) logIn(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+func (c *console) logIn(w http.ResponseWriter, r *http.Request) error {
 	v := logInView{To: cmpOr(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
-	switch {
-	case c.door == nil:
+	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
-	case v.Name == "":
-		v.Wrong = "Say who you are: what you do is recorded with your name."
-		c.answerLogIn(w, r, http.StatusBadRequest, v)
-	case !c.door.knows(r.PostFormValue("token")):
-		c.Log.WarnContext(r.Context(), "somebody was refused at the console's door", "remote_addr", r.RemoteAddr)
-		v.Wrong = "That is not the token. It is the worker's OPS_TOKEN."
-		c.answerLogIn(w, r, http.StatusUnauthorized, v)
-	default:
-		c.Log.InfoContext(r.Context(), "an operator has logged in", "actor", v.Name)
-		setCookie(w, sessionCookie, c.door.pass(v.Name, c.Now().Add(sessionTime)), sessionTime, true)
-		http.Redirect(w, r, "/log-in?in=1&to="+queryEscape(v.To), http.StatusSeeOther)
+		return nil
 	}
+	if v.Name == "" {
+		v.Wrong = "Say who you are: what you do is recorded with your name."
+		return c.answerLogIn(w, r, http.StatusBadRequest, v)
+	}
+	role, err := c.guard.knows(atConsole, r.RemoteAddr, r.PostFormValue("token"))
+	switch {
+	case errors.Is(err, errLimited):
+		v.Wrong = "Too many wrong tokens came from your address. Wait a minute."
+		return c.answerLogIn(w, r, http.StatusTooManyRequests, v)
+	case err != nil:
+		c.Log.WarnContext(r.Context(), "somebody was refused at the console's door", "remote_addr", r.RemoteAddr)
+		v.Wrong = "That is not the token. It is the worker's OPS_TOKEN, or its OPS_VIEWER_TOKEN."
+		return c.answerLogIn(w, r, http.StatusUnauthorized, v)
+	}
+	if err := c.letIn(w, r, session{Name: v.Name, Role: role, How: howToken}, c.Now().Add(sessionTime)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/log-in?in=1&to="+queryEscape(v.To), http.StatusSeeOther)
+	return nil
 }
 
-func (c *console) logOut(w http.ResponseWriter, r *http.Request) {
+// logOut ends the session in this browser, on record or not.
+func (c *console) logOut(w http.ResponseWriter, r *http.Request) error {
+	if s, ok := c.session(r); ok {
+		err := c.trail().Was(r.Context(), Recorded{Actor: s.Name, Role: s.Role, How: s.How, What: didLogOut})
+		if err != nil {
+			c.Log.ErrorContext(r.Context(), "a log-out is not on record", "actor", s.Name, "err", err)
+		}
+	}
 	setCookie(w, sessionCookie, "", -1, true)
 	http.Redirect(w, r, "/log-in?did=logged-out", http.StatusSeeOther)
+	return nil
 }
 
 // setTheme remembers how the pages are to look. It is a form, so that it works without
 // JavaScript, and the first page after it looks right from its first moment.
-func (c *console) setTheme(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+func (c *console) setTheme(w http.ResponseWriter, r *http.Request) error {
 	switch theme := r.PostFormValue("theme"); theme {
 	case "light", "dark":
 		setCookie(w, themeCookie, theme, longTime, false)
@@ -209,6 +240,7 @@ func (c *console) setTheme(w http.ResponseWriter, r *http.Request) {
 		setCookie(w, themeCookie, "", -1, false)
 	}
 	http.Redirect(w, r, cmpOr(localPath(r.PostFormValue("back")), "/"), http.StatusSeeOther)
+	return nil
 }
 
 func themeOf(r *http.Request) string {

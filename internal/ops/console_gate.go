@@ -10,10 +10,7 @@ import (
 
 // moveGate pauses or resumes a lane or a kind.
 func (c *console) moveGate(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
+	by := outcomeOf(r).by
 	var t pressone.Target
 	switch what, name, _ := strings.Cut(r.PostFormValue("what"), " "); what {
 	case "lane":
@@ -24,6 +21,7 @@ func (c *console) moveGate(w http.ResponseWriter, r *http.Request) error {
 	if err := t.Check(); err != nil {
 		return usageError(err.Error())
 	}
+	var err error
 	did := "paused"
 	switch r.PostFormValue("do") {
 	case "pause":

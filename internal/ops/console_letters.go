@@ -160,15 +160,11 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) discardLetter(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
 	}
-	if err := c.Desk.Discard(r.Context(), id, by); err != nil {
+	if err := c.Desk.Discard(r.Context(), id, outcomeOf(r).by); err != nil {
 		return err
 	}
 	c.back(w, r, "/dead-letters/"+id.String(), "discarded")

@@ -15,16 +15,6 @@ import (
 	"esimflow/internal/deadletter"
 )
 
-// replayPages are the pages about replays, and what replays a letter without a saga.
-func (c *console) replayPages(page func(string, func(http.ResponseWriter, *http.Request) error)) {
-	page("GET /replays", c.showReplays)
-	page("GET /replays/new", c.showPreview)
-	page("POST /replays", c.startReplay)
-	page("GET /replays/{id}", c.showReplay)
-	page("POST /replays/{id}/abort", c.abortReplay)
-	page("POST /dead-letters/{id}/resubmit", c.resubmit)
-}
-
 // mostReplays is how many replays are listed.
 const mostReplays = 100
 
@@ -125,13 +115,10 @@ func wordsOf(f deadletter.Filter) (words []string) {
 // startReplay starts what the preview has shown: the same filter, and as many letters as
 // it said, or nothing.
 func (c *console) startReplay(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
+	var err error
 	asked := r.Clone(r.Context())
 	asked.URL.RawQuery = r.PostFormValue("filter")
-	n := deadletter.NewReplay{By: by}
+	n := deadletter.NewReplay{By: outcomeOf(r).by}
 	if n.Filter, err = lettersFilter(asked); err != nil {
 		return err
 	}
@@ -150,6 +137,7 @@ func (c *console) startReplay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteID(r, "replay", started.ID)
 	c.back(w, r, "/replays/"+started.ID.String(), "started")
 	return nil
 }
@@ -216,15 +204,11 @@ func (v replayView) Took(now time.Time) time.Duration {
 }
 
 func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
 	id, err := replayID(r)
 	if err != nil {
 		return err
 	}
-	if _, err := c.Desk.Abort(r.Context(), id, by); err != nil {
+	if _, err := c.Desk.Abort(r.Context(), id, outcomeOf(r).by); err != nil {
 		return err
 	}
 	c.back(w, r, "/replays/"+id.String(), "aborted")
@@ -233,10 +217,6 @@ func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
 
 // resubmit publishes a letter without a saga as a new request, as it arrived or edited.
 func (c *console) resubmit(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
@@ -245,7 +225,7 @@ func (c *console) resubmit(w http.ResponseWriter, r *http.Request) error {
 	if edited := r.PostFormValue("body"); strings.TrimSpace(edited) != "" && utf8.ValidString(edited) {
 		body = []byte(edited)
 	}
-	if err := c.Desk.Resubmit(r.Context(), id, body, by); err != nil {
+	if err := c.Desk.Resubmit(r.Context(), id, body, outcomeOf(r).by); err != nil {
 		return err
 	}
 	c.back(w, r, "/dead-letters/"+id.String(), "resubmit")

@@ -232,19 +232,10 @@ func pathOf(now saga.State, entries []saga.Entry) []stop {
 	return path
 }
 
-// by reads who acts and why from a form.
-func (c *console) by(w http.ResponseWriter, r *http.Request) (deadletter.By, error) {
-	by := deadletter.By{Actor: c.actor(w, r), Reason: strings.TrimSpace(saga.Clean(r.PostFormValue("reason")))}
-	return by, checkBy(by)
-}
-
 // reveal shows what installs a saga's eSIMs, once, in the answer to the form: no address
 // leads there, and each time is on record.
 func (c *console) reveal(w http.ResponseWriter, r *http.Request) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
+	by := outcomeOf(r).by
 	found, err := api{c.APIConfig}.find(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -279,10 +270,7 @@ func (c *console) confirmAbsent(w http.ResponseWriter, r *http.Request) error {
 func (c *console) act(w http.ResponseWriter, r *http.Request, did string,
 	do func(ctx context.Context, id, letter uuid.UUID, by deadletter.By) (saga.State, error),
 ) error {
-	by, err := c.by(w, r)
-	if err != nil {
-		return err
-	}
+	by := outcomeOf(r).by
 	id, err := uuid.Parse(r.PathValue("id"))
 	letter, bad := uuid.Parse(r.PostFormValue("letter"))
 	if err := cmp.Or(err, bad); err != nil {

@@ -17,26 +17,47 @@ import (
 	"esimflow/internal/saga"
 )
 
-// Whoever logs in is let in for a shift: not longer, not with another name, and not after
-// the token has changed.
-func TestDoor(t *testing.T) {
+// Whoever logs in is let in for a shift: not longer, not with another name or role, and not
+// after a token has changed.
+func TestSessions(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	d := newDoor("a token")
-	pass := d.pass("Ann Ö.", now.Add(time.Hour))
-	name, ok := d.read(pass, now)
+	access := Access{Token: "a token", ViewerToken: "another"}
+	g := newGuard(access)
+	c := &console{ConsoleConfig: ConsoleConfig{Now: func() time.Time { return now }}, guard: g}
+	sealed := func(g *guard, as string, s session) string {
+		value, err := g.seal(as, s)
+		require.NoError(t, err)
+		return value
+	}
+	read := func(value string) (session, bool) {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: value})
+		return c.session(r)
+	}
+	ann := session{Name: "Ann Ö.", Role: Viewer, How: howToken, Until: now.Add(time.Hour).Unix()}
+	pass := sealed(g, forSession, ann)
+	got, ok := read(pass)
 	require.True(t, ok)
-	require.Equal(t, "Ann Ö.", name)
+	require.Equal(t, ann, got)
+	promoted := ann
+	promoted.Role = Operator
+	nobody, old := ann, ann
+	nobody.Role, old.Until = Nobody, now.Unix()
+	text, signature, _ := strings.Cut(pass, ".")
+	theirs, _, _ := strings.Cut(sealed(g, forSession, promoted), ".")
 	for what, bad := range map[string]string{
-		"nothing": "", "no signature": strings.Split(pass, ".")[0] + ".", "another's signature": pass + "A",
-		"another name": strings.Split(d.pass("Kim", now.Add(time.Hour)), ".")[0] + "." + strings.Split(pass, ".")[1], "of another token": newDoor("another").pass("Ann Ö.", now.Add(time.Hour)),
+		"nothing": "", "no signature": text + ".", "another's signature": pass + "A", "another role": theirs + "." + signature,
+		"of another token":         sealed(newGuard(Access{Token: "b token", ViewerToken: "another"}), forSession, ann),
+		"of another viewers' one":  sealed(newGuard(Access{Token: "a token", ViewerToken: "changed"}), forSession, ann),
+		"of another provider":      sealed(newGuard(Access{Token: "a token", ViewerToken: "another", OIDC: OIDC{Issuer: "x"}}), forSession, ann),
+		"signed as something else": sealed(g, forJourney, ann), "no role": sealed(g, forSession, nobody), "ended": sealed(g, forSession, old),
 	} {
-		_, ok := d.read(bad, now)
+		_, ok := read(bad)
 		require.False(t, ok, what)
 	}
-	_, ok = d.read(pass, now.Add(time.Hour))
-	require.False(t, ok, "it has ended")
-	require.Nil(t, newDoor(""))
+	require.True(t, newGuard(Access{}).open())
+	require.True(t, newGuard(Access{ViewerToken: "alone"}).open())
 }
 
 // Times, numbers and money as operators read them.
@@ -176,7 +197,7 @@ func TestAssets(t *testing.T) {
 	var pages map[string]*template.Template
 	require.NotPanics(t, func() { pages = parsePages(time.Now) })
 	require.Len(t, pages, 12)
-	h := Console(ConsoleConfig{Now: time.Now})
+	h := Handler(ConsoleConfig{Now: time.Now})
 	for path, kind := range map[string]string{
 		"console.css": "text/css", "console.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml",
 		"inter.woff2": "font/woff2", "htmx.LICENSE.txt": "text/plain", "inter.LICENSE.txt": "text/plain", "mono.LICENSE.txt": "text/plain",

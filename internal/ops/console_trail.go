@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// deed is something that somebody did.
+// deed is something that was changed, as its own record has it.
 type deed struct {
 	At     time.Time
 	ID     uuid.UUID // of what it was done to
@@ -42,7 +42,7 @@ func (d deed) Href() string {
 // Each part is read from the end of an index, so a page costs the same however long the
 // trail is: saga_history_by_operators, dead_letter_resolved_alone, reveal_at,
 // audit_run_started, replay_created. Findings are few.
-const trailSQL = `
+const effectsSQL = `
 SELECT at, id, thing, label, actor, did, result, reason
 FROM (
     (SELECT h.at, h.saga_id AS id, 'saga' AS thing, COALESCE(s.request_id, '') AS label, h.actor, h.event AS did,
@@ -96,14 +96,15 @@ FROM (
 ORDER BY at DESC, id DESC
 LIMIT $4`
 
-func (c *console) trail(ctx context.Context, actor string, after *time.Time, id uuid.UUID, limit int) ([]deed, error) {
-	rows, err := c.DB.Query(ctx, trailSQL, after, id, actor, limit)
+// effects lists what was changed, the last one first.
+func (c *console) effects(ctx context.Context, actor string, after *time.Time, id uuid.UUID, limit int) ([]deed, error) {
+	rows, err := c.DB.Query(ctx, effectsSQL, after, id, actor, limit)
 	if err != nil {
-		return nil, fmt.Errorf("ops: trail: %w", err)
+		return nil, fmt.Errorf("ops: effects: %w", err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[deed])
 	if err != nil {
-		return nil, fmt.Errorf("ops: trail: %w", err)
+		return nil, fmt.Errorf("ops: effects: %w", err)
 	}
 	return all, nil
 }
@@ -145,39 +146,105 @@ func fold(deeds []deed) []deed {
 }
 
 type trailView struct {
-	Actor string
-	Deeds []deed
-	Next  string
-	First string
+	Actor   string
+	Effects bool // what was changed, rather than what was asked for
+	Deeds   []deed
+	Actions []Recorded
+	Next    string
+	First   string
 }
 
-// trailSize is how many deeds are read for a page: those in a row are folded.
+// trailSize is how many lines a page has. Deeds in a row are folded to one.
 const trailSize = 100
 
+// Href is the trail of somebody, or of everybody; of what was asked for, or of what was changed.
+func (v trailView) Href(actor string, effects bool, more ...any) string {
+	show := ""
+	if effects {
+		show = "effects"
+	}
+	return href("/trail", append([]any{"actor", actor, "show", show}, more...)...)
+}
+
+// showTrail shows what people asked for, which is all that is in action, or what was changed.
 func (c *console) showTrail(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	v := trailView{Actor: strings.TrimSpace(q.Get("actor"))}
-	var after *time.Time
-	var id uuid.UUID
-	if at := q.Get("after"); at != "" {
-		when, name, _ := strings.Cut(at, "_")
-		t, err := time.Parse(time.RFC3339Nano, when)
-		parsed, bad := uuid.Parse(name)
-		if err != nil || bad != nil {
-			return usageError("that page does not exist: its address names no action")
-		}
-		after, id = &t, parsed
-		v.First = href("/trail", "actor", v.Actor)
-	}
-	deeds, err := c.trail(r.Context(), v.Actor, after, id, trailSize+1)
+	v := trailView{Actor: strings.TrimSpace(q.Get("actor")), Effects: q.Get("show") == "effects"}
+	before, id, err := cursorOf(q.Get("after"))
 	if err != nil {
 		return err
 	}
-	if len(deeds) > trailSize {
-		deeds = deeds[:trailSize]
-		last := deeds[trailSize-1]
-		v.Next = href("/trail", "actor", v.Actor, "after", last.At.UTC().Format(time.RFC3339Nano)+"_"+last.ID.String())
+	if before != nil {
+		v.First = v.Href(v.Actor, v.Effects)
 	}
-	v.Deeds = fold(deeds)
+	next := func(at time.Time, id uuid.UUID) string {
+		return v.Href(v.Actor, v.Effects, "after", at.UTC().Format(time.RFC3339Nano)+"_"+id.String())
+	}
+	if v.Effects {
+		deeds, err := c.effects(r.Context(), v.Actor, before, id, trailSize+1)
+		if err != nil {
+			return err
+		}
+		if len(deeds) > trailSize {
+			deeds = deeds[:trailSize]
+			v.Next = next(deeds[trailSize-1].At, deeds[trailSize-1].ID)
+		}
+		v.Deeds = fold(deeds)
+	} else {
+		v.Actions, err = c.trail().List(r.Context(), TrailFilter{Actor: v.Actor, Before: before, BeforeID: id, Limit: trailSize + 1})
+		if err != nil {
+			return err
+		}
+		if len(v.Actions) > trailSize {
+			v.Actions = v.Actions[:trailSize]
+			v.Next = next(v.Actions[trailSize-1].At, v.Actions[trailSize-1].ID)
+		}
+	}
 	return c.show(w, r, http.StatusOK, "trail", view{Title: "Trail", Section: "trail", Data: v})
+}
+
+// cursorOf reads where a page of a trail ended; nothing is the first page.
+func cursorOf(s string) (*time.Time, uuid.UUID, error) {
+	if s == "" {
+		return nil, uuid.Nil, nil
+	}
+	when, name, _ := strings.Cut(s, "_")
+	t, err := time.Parse(time.RFC3339Nano, when)
+	id, bad := uuid.Parse(name)
+	if err != nil || bad != nil {
+		return nil, uuid.Nil, usageError("that page does not exist: its address names no action")
+	}
+	return &t, id, nil
+}
+
+// trail lists what was asked for: ?actor=, what=, limit=.
+func (a api) trail(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	n, err := limit(q.Get("limit"))
+	if err != nil {
+		return nil, err
+	}
+	return a.recorded().List(r.Context(), TrailFilter{Actor: strings.TrimSpace(q.Get("actor")), What: q.Get("what"), Limit: n})
+}
+
+// Href is where what an action was about is shown, if it is in one place.
+func (a Recorded) Href() string {
+	id, err := uuid.Parse(a.Target)
+	switch {
+	case a.What == didPause || a.What == didResume:
+		return "/"
+	case a.What == didStartAudit || a.What == didDismiss:
+		return "/audit"
+	case err != nil:
+		return ""
+	}
+	switch a.What {
+	case didAdopt, didConfirmAbsent, didDiscardSaga, didReveal:
+		return "/sagas/" + id.String()
+	case didDiscardLetter, didResubmit, didReplayLetter:
+		return "/dead-letters/" + id.String()
+	case didAbortReplay:
+		return "/replays/" + id.String()
+	}
+	return ""
 }

@@ -43,7 +43,7 @@ func (a api) pause(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.Gate.Pause(r.Context(), in.Target, saga.Clean(in.Actor), saga.Clean(in.Reason))
+	p, err := a.Gate.Pause(r.Context(), in.Target, in.Actor, in.Reason)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (a api) resume(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.Gate.Resume(r.Context(), in.Target, saga.Clean(in.Actor), saga.Clean(in.Reason)); err != nil {
+	if err := a.Gate.Resume(r.Context(), in.Target, in.Actor, in.Reason); err != nil {
 		return nil, err
 	}
 	a.Log.WarnContext(r.Context(), "resumed", "what", in.String(), "actor", in.Actor, "reason", in.Reason)
@@ -78,9 +78,7 @@ func gateAction(r *http.Request) (GateAction, error) {
 	if err := decode(r, &in); err != nil {
 		return in, err
 	}
-	if err := checkBy(in.By); err != nil {
-		return in, err
-	}
+	in.By = outcomeOf(r).by
 	if err := in.Check(); err != nil {
 		return in, usageError(err.Error())
 	}

@@ -70,16 +70,15 @@ func (a api) replay(r *http.Request) (any, error) {
 	if in.DryRun {
 		return a.wouldReplay(r, in.Filter)
 	}
-	if err := checkBy(in.By); err != nil {
-		return nil, err
-	}
 	switch {
 	case in.Empty():
 		return nil, deadletter.ErrEmptyFilter
 	case len(in.IDs) != 1:
 		return nil, usageError("name one dead letter by its id; many are replayed by a job: POST /api/v1/replays")
 	}
-	result, err := a.Desk.Replay(r.Context(), in.IDs[0], in.By)
+	came := outcomeOf(r)
+	result, err := a.Desk.Replay(r.Context(), in.IDs[0], came.by)
+	came.said, came.not = result.To, result.Why
 	return []deadletter.Result{result}, err
 }
 
@@ -103,9 +102,6 @@ func (a api) discard(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := checkBy(in.By); err != nil {
-		return nil, err
-	}
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
@@ -113,5 +109,5 @@ func (a api) discard(r *http.Request) (any, error) {
 	return struct {
 		ID     uuid.UUID `json:"id"`
 		Status string    `json:"status"`
-	}{id, "discarded"}, a.Desk.Discard(r.Context(), id, in.By)
+	}{id, "discarded"}, a.Desk.Discard(r.Context(), id, outcomeOf(r).by)
 }

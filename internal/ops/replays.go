@@ -33,10 +33,12 @@ func (a api) startReplay(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := checkBy(in.By); err != nil {
-		return nil, err
+	in.By = outcomeOf(r).by
+	started, err := a.Desk.Start(r.Context(), in)
+	if err == nil {
+		noteID(r, "replay", started.ID)
 	}
-	return a.Desk.Start(r.Context(), in)
+	return started, err
 }
 
 func (a api) replays(r *http.Request) (any, error) {
@@ -64,14 +66,11 @@ func (a api) abortReplay(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := checkBy(in); err != nil {
-		return nil, err
-	}
 	id, err := replayID(r)
 	if err != nil {
 		return nil, err
 	}
-	return a.Desk.Abort(r.Context(), id, in)
+	return a.Desk.Abort(r.Context(), id, outcomeOf(r).by)
 }
 
 func replayID(r *http.Request) (uuid.UUID, error) {
@@ -95,9 +94,6 @@ func (a api) resubmit(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := checkBy(in.By); err != nil {
-		return nil, err
-	}
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
@@ -105,5 +101,5 @@ func (a api) resubmit(r *http.Request) (any, error) {
 	return struct {
 		ID     uuid.UUID `json:"id"`
 		Status string    `json:"status"`
-	}{id, "replayed"}, a.Desk.Resubmit(r.Context(), id, in.Body, in.By)
+	}{id, "replayed"}, a.Desk.Resubmit(r.Context(), id, in.Body, outcomeOf(r).by)
 }

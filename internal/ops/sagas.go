@@ -40,25 +40,45 @@ type Moved struct {
 	State saga.State `json:"state"`
 }
 
-func (a api) act(do func(context.Context, uuid.UUID, Action) (saga.State, error)) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var in Action
-		if err := decode(r, &in); err != nil {
-			return nil, err
+func (a api) adopt(r *http.Request) (any, error) {
+	return a.act(r, func(ctx context.Context, id uuid.UUID, in Action) (saga.State, error) {
+		if in.OrderID <= 0 {
+			return "", usageError("order_id is missing")
 		}
-		if err := checkBy(in.By); err != nil {
-			return nil, err
-		}
-		s, err := a.find(r.Context(), r.PathValue("id"))
-		if err != nil {
-			return nil, err
-		}
-		if in.DeadLetter == uuid.Nil && s.Ends == 1 {
-			in.DeadLetter = saga.Saga{ID: s.ID, Ends: s.Ends}.DeadLetter()
-		}
-		state, err := do(r.Context(), s.ID, in)
-		return Moved{ID: s.ID, State: state}, err
+		return a.Desk.Adopt(ctx, id, in.DeadLetter, in.OrderID, in.By)
+	})
+}
+
+func (a api) confirmAbsent(r *http.Request) (any, error) {
+	return a.act(r, func(ctx context.Context, id uuid.UUID, in Action) (saga.State, error) {
+		return a.Desk.ConfirmAbsent(ctx, id, in.DeadLetter, in.By)
+	})
+}
+
+func (a api) discardSaga(r *http.Request) (any, error) {
+	return a.act(r, func(ctx context.Context, id uuid.UUID, in Action) (saga.State, error) {
+		return a.Desk.DiscardSaga(ctx, id, in.DeadLetter, in.By)
+	})
+}
+
+func (a api) act(r *http.Request, do func(context.Context, uuid.UUID, Action) (saga.State, error)) (any, error) {
+	var in Action
+	if err := decode(r, &in); err != nil {
+		return nil, err
 	}
+	s, err := a.find(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if in.DeadLetter == uuid.Nil && s.Ends == 1 {
+		in.DeadLetter = saga.Saga{ID: s.ID, Ends: s.Ends}.DeadLetter()
+	}
+	in.By = outcomeOf(r).by
+	state, err := do(r.Context(), s.ID, in)
+	if err == nil {
+		outcomeOf(r).said = "it is " + string(state)
+	}
+	return Moved{ID: s.ID, State: state}, err
 }
 
 // find takes a saga's id, or a request id if only one saga has it.

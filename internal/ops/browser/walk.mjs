@@ -219,7 +219,7 @@ await page.locator("#codes").waitFor({ state: "detached" });
 await secretless(page, "a saga whose codes were revealed");
 check(await page.getByText("the customer cannot scan it").isVisible(), "the saga does not say that its codes were revealed");
 await visit(page, "/trail", "trail");
-check(await page.getByRole("row").filter({ hasText: "revealed" }).filter({ hasText: "Ann" }).isVisible(), "the trail does not say who was shown codes");
+check(await page.getByRole("row").filter({ hasText: "reveal" }).filter({ hasText: "Ann" }).isVisible(), "the trail does not say who was shown codes");
 const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
 check(kept.length < 200 && !kept.includes("<"), `pages are kept in the browser: ${kept}`);
 
