@@ -38,3 +38,12 @@ CREATE TRIGGER action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON acti
     FOR EACH STATEMENT EXECUTE FUNCTION action_is_appended_to();
 CREATE TRIGGER action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON action_result
     FOR EACH STATEMENT EXECUTE FUNCTION action_is_appended_to();
+
+-- +goose StatementBegin
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'esimflow_app') AND current_user = 'esimflow_owner' THEN
+        GRANT SELECT, INSERT ON action, action_result TO esimflow_app;
+        REVOKE UPDATE, DELETE ON action, action_result FROM esimflow_app;
+    END IF;
+END $$;
+-- +goose StatementEnd
