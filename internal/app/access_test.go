@@ -48,7 +48,7 @@ const nobodys = "0190d4a6-7e0c-7000-8000-000000000000"
 // was done or refused; what only reads leaves none.
 func TestEveryActionIsOnRecord(t *testing.T) {
 	s := guarded(t)
-	ann := s.logIn("ann")
+	ann := s.logIn()
 	lines := func() int { return s.count("SELECT count(*) FROM action") }
 	results := func() int { return s.count("SELECT count(*) FROM action_result") }
 	require.Equal(t, 1, lines(), "the log-in")
@@ -113,7 +113,7 @@ func TestEveryActionIsOnRecord(t *testing.T) {
 // What cannot be put on record is not done.
 func TestNothingIsDoneOffTheRecord(t *testing.T) {
 	s := guarded(t)
-	ann := s.logIn("ann")
+	ann := s.logIn()
 	_, err := s.db.Exec(t.Context(), "ALTER TABLE action RENAME TO elsewhere")
 	require.NoError(t, err)
 	pause := `{"kind":"order","actor":"ann","reason":"x"}`

@@ -16,7 +16,7 @@ import (
 // never show.
 func TestConsole(t *testing.T) {
 	s := setup(t, pressonesim.Config{}).scene()
-	ann := s.logIn("ann")
+	ann := s.logIn()
 	screens := s.screens()
 
 	// Every screen can be read, forbids everything that is not ours, holds no script or
@@ -131,7 +131,7 @@ func TestConsoleDoor(t *testing.T) {
 // with a reason, and is on record.
 func TestConsoleActions(t *testing.T) {
 	s := setupAsApp(t, pressonesim.Config{}).scene()
-	ann := s.logIn("ann")
+	ann := s.logIn()
 	five := s.sagaID("five")
 
 	t.Run("shows an activation code only when that is recorded", func(t *testing.T) {

@@ -57,7 +57,9 @@ func startIssuer(t *testing.T) *issuer {
 
 func (i *issuer) answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		panic(err) // the client sees that it breaks off
+	}
 }
 
 func (i *issuer) discover(w http.ResponseWriter, _ *http.Request) {

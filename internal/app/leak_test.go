@@ -124,7 +124,7 @@ func TestSecretsLeakNowhere(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	b.env["ENCRYPTION_KEY"] = canaryKey
 	s := b.scene()
-	ann := s.logIn("ann")
+	ann := s.logIn()
 	canaries := b.canaries()
 	require.Greater(t, len(canaries), 15)
 
