@@ -90,6 +90,10 @@ BEGIN
     INSERT INTO saga_erased (kind, digest, meaning, saga_id) VALUES (s.kind, its_digest, its_meaning, erased);
     UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id IN (
         SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id);
+    UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = s.request_id THEN erased::text ELSE a.target END -- migration 22
+    WHERE a.target IN (erased::text, s.request_id) OR EXISTS (
+        SELECT FROM dead_letter l
+        WHERE (l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id) AND right(a.target, 36) = l.id::text);
     DELETE FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id;
     UPDATE audit_finding SET data = '{}', why = '', advice = '', note = '' WHERE saga_id = erased;
     UPDATE reveal SET request_id = '', iccids = '{}', reason = 'erased' WHERE saga_id = erased;

@@ -34,8 +34,23 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
-CREATE TRIGGER action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON action
+CREATE TRIGGER action_is_appended_to BEFORE DELETE OR TRUNCATE ON action
     FOR EACH STATEMENT EXECUTE FUNCTION action_is_appended_to();
+
+-- What somebody wrote about a person leaves with that person's data: see erase_saga.
+-- +goose StatementBegin
+CREATE FUNCTION action_is_blanked_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.id = OLD.id AND NEW.at = OLD.at AND NEW.actor = OLD.actor AND NEW.role = OLD.role AND NEW.how = OLD.how
+        AND NEW.what = OLD.what AND NEW.reason = 'erased' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what operators did stays on record';
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER action_is_blanked_only BEFORE UPDATE ON action
+    FOR EACH ROW EXECUTE FUNCTION action_is_blanked_only();
 CREATE TRIGGER action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON action_result
     FOR EACH STATEMENT EXECUTE FUNCTION action_is_appended_to();
 
