@@ -128,37 +128,18 @@ func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
 }
 
 func newAuditListCommand(c *cli) *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list", Short: "List audits, the latest first", Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(limit); err != nil {
-				return err
-			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			all, err := get[[]audit.Run](cmd.Context(), cl, "audits", query("limit", strconv.Itoa(limit)))
-			if err != nil {
-				return err
-			}
+	return listing[audit.Run]{
+		use: "list", short: "List audits, the latest first", path: "audits", limit: 20,
+		nothing: "There was no audit yet.",
+		write: func(w io.Writer, all []audit.Run) error {
 			t := table{head: []string{"AUDIT", "DAYS", "STATE", "ORDERS", "BY", "AGE"}}
 			for _, r := range all {
 				t.add(r.ID.String(), r.From.Format(time.DateOnly)+" to "+r.To.Format(time.DateOnly), r.State,
 					strconv.FormatInt(r.Orders, 10), orDash(r.RequestedBy), age(r.StartedAt))
 			}
-			if len(all) == 0 {
-				c.say("There was no audit yet.")
-				if !c.json {
-					return nil
-				}
-			}
-			return c.print(all, t.write)
+			return t.write(w)
 		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many at the most")
-	return cmd
+	}.command(c)
 }
 
 func newAuditShowCommand(c *cli) *cobra.Command {

@@ -217,36 +217,15 @@ func writeGate(w io.Writer, v ops.GateView) error {
 }
 
 func newGateTrailCommand(c *cli) *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "trail", Short: "List who paused and resumed what, the latest first", Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(limit); err != nil {
-				return err
+	return listing[pressone.Trail]{
+		use: "trail", short: "List who paused and resumed what, the latest first", path: "gate/trail", limit: defaultRows,
+		nothing: "Nobody has paused anything yet.",
+		write: func(w io.Writer, all []pressone.Trail) error {
+			t := table{head: []string{"WHEN", "DID", "WHAT", "BY", "WHY"}}
+			for _, e := range all {
+				t.add(instant(e.At), e.Action, e.String(), e.Actor, e.Reason)
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			all, err := get[[]pressone.Trail](cmd.Context(), cl, "gate/trail", query("limit", strconv.Itoa(limit)))
-			if err != nil {
-				return err
-			}
-			if len(all) == 0 {
-				c.say("Nobody has paused anything yet.")
-				if !c.json {
-					return nil
-				}
-			}
-			return c.print(all, func(w io.Writer) error {
-				t := table{head: []string{"WHEN", "DID", "WHAT", "BY", "WHY"}}
-				for _, e := range all {
-					t.add(instant(e.At), e.Action, e.String(), e.Actor, e.Reason)
-				}
-				return t.write(w)
-			})
+			return t.write(w)
 		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", defaultRows, "how many at the most")
-	return cmd
+	}.command(c)
 }

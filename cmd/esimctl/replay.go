@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -25,32 +24,10 @@ worker, whatever becomes of the program that has started them.`,
 }
 
 func newReplayListCommand(c *cli) *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list", Short: "List replays, the latest first", Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(limit); err != nil {
-				return err
-			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			all, err := get[[]deadletter.Replay](cmd.Context(), cl, "replays", query("limit", strconv.Itoa(limit)))
-			if err != nil {
-				return err
-			}
-			if len(all) == 0 {
-				c.say("There was no replay yet.")
-				if !c.json {
-					return nil
-				}
-			}
-			return c.print(all, func(w io.Writer) error { return writeReplays(w, all) })
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many at the most")
-	return cmd
+	return listing[deadletter.Replay]{
+		use: "list", short: "List replays, the latest first", path: "replays", limit: 20,
+		nothing: "There was no replay yet.", write: writeReplays,
+	}.command(c)
 }
 
 func writeReplays(w io.Writer, all []deadletter.Replay) error {
