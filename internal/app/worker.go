@@ -1,10 +1,8 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -12,19 +10,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
-	"esimflow/internal/audit"
 	"esimflow/internal/config"
-	"esimflow/internal/deadletter"
 	"esimflow/internal/intake"
-	"esimflow/internal/message"
-	"esimflow/internal/monitor"
 	"esimflow/internal/ops"
-	"esimflow/internal/outbox"
-	"esimflow/internal/retention"
 	"esimflow/internal/saga"
 )
 
@@ -109,94 +100,30 @@ func (w *Worker) Run(ctx context.Context) error {
 	return errors.Join(err, telemetryErr)
 }
 
-// work builds the parts and runs them, in the order in which they have to stop.
+// work runs the parts, in the order in which they have to stop.
 func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name string) error {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("app: %w", err)
-	}
-	hint := func(subject string) func() {
-		return func() { _ = nc.Publish(subject, nil) } // it saves a wait; nothing depends on it
-	}
-	sagas := saga.NewMetrics(w.reg)
-	keys, err := keysOf(w.cfg)
-	if err != nil {
-		return err
-	}
-	warnUnsealed(ctx, keys, w.log)
-	store := saga.NewStore(db, sagas).Sealed(keys)
 	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
 	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
 	if err != nil {
 		return err
 	}
 	defer vital.Close()
-	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
-	policy := policyOf(w.cfg)
-	provider, err := newProvider(w.cfg, db, name, w.reg, w.tracing, hint(message.GateHint))
+	p, err := w.assemble(ctx, db, vital, nc, name)
 	if err != nil {
 		return err
 	}
-	defer provider.client.Close()
+	defer p.provider.client.Close()
 
-	runner := saga.NewRunner(saga.RunnerConfig{
-		Policy: policy, MaxInFlight: w.cfg.MaxInFlight, LeaseTTL: w.cfg.LeaseTTL, Eager: w.cfg.PressOneRate == 0,
-		Budget: w.cfg.SubmitTimeout + shutdownMargin,
-		Store:  store, Lease: lease, Provider: provider.client, Gate: provider.gate, Limiter: provider.limiter,
-		Published: hint(message.OutboxHint), Log: w.log, Tracing: w.tracing,
-		Beat: func(ctx context.Context, workers int) error {
-			provider.limiter.SetWorkers(workers)
-			provider.gate.SetWorkers(workers)
-			return provider.gate.Refresh(ctx)
-		},
-	})
-	if err := provider.followHints(ctx, nc, runner.Wake); err != nil {
-		return err
-	}
-	runner.Show(w.reg)
-	intakeMetrics := intake.NewMetrics(w.reg, sagas)
-	var consumers []*intake.Consumer
-	for _, kind := range message.Kinds() {
-		consumers = append(consumers, intake.NewConsumer(intake.Config{
-			JetStream: js, DB: db, Store: store, Kind: kind, Policy: policy, Lease: lease, Runner: runner,
-			Published: hint(message.OutboxHint), Metrics: intakeMetrics, Log: w.log, Tracing: w.tracing, Young: min(time.Hour, w.cfg.Retention/2),
-		}))
-	}
-	desk := deadletter.NewDesk(deadletter.Config{
-		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Wake: runner.Wake,
-		Published: hint(message.OutboxHint), Metrics: deadletter.NewMetrics(w.reg), Log: w.log,
-	})
-	replayer := deadletter.NewReplayer(deadletter.ReplayerConfig{Desk: desk, Holder: name})
-	auditor := audit.New(audit.Config{
-		DB: db, Store: store, Policy: policy, Provider: provider.client, Gate: provider.gate, Holder: name,
-		Interval: w.cfg.AuditInterval, Window: w.cfg.AuditWindow, Wake: runner.Wake, Published: hint(message.OutboxHint),
-		Metrics: audit.NewMetrics(w.reg), Log: w.log,
-	})
-	retained := retention.NewMetrics(w.reg)
-	sweeper := retention.New(retention.Config{
-		DB: db, Holder: name, Keep: w.cfg.Retention, Metrics: retained, Log: w.log,
-	})
-	wiper := retention.NewWiper(retention.WiperConfig{
-		DB: db, Store: store, Holder: name, Keep: w.cfg.CodesKeep, Metrics: retained, Log: w.log,
-	})
-	doors := ops.NewMetrics(w.reg)
-	w.reg.MustRegister(monitor.Pools{"main": db, "lease": vital})
-	collector := monitor.NewCollector(w.reg, w.log, w.watching.every, append(shared(db, store, policy, w.cfg),
-		monitor.Intake(js),
-		monitor.Balance(monitor.BalanceConfig{
-			Provider: provider.client, Gate: provider.gate, Lease: outbox.Leadership{DB: db, Holder: name + w.watching.holder},
-			First: cmp.Or(w.watching.first, firstBalance), Every: w.watching.balance,
-		}))...)
 	var watchers sync.WaitGroup
-	watchers.Go(func() { collector.Run(ctx) })
+	watchers.Go(func() { p.collector.Run(ctx) })
 	defer watchers.Wait()
-	if firstBeat(ctx, lease, provider, w.log, w.notReady); ctx.Err() != nil {
+	if firstBeat(ctx, p.lease, p.provider, w.log, w.notReady); ctx.Err() != nil {
 		return nil
 	}
-	if loadDigestKey(ctx, store, w.log); ctx.Err() != nil {
+	if loadDigestKey(ctx, p.store, w.log); ctx.Err() != nil {
 		return nil
 	}
-	ready := func() error { return readiness(ctx, nc, lease, consumers) }
+	ready := func() error { return readiness(ctx, nc, p.lease, p.consumers) }
 	w.ready.Store(&ready)
 	w.log.InfoContext(ctx, "worker started", "name", name, "api", w.APIAddr(), "telemetry", w.TelemetryAddr())
 
@@ -208,21 +135,13 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	defer stopAPI()
 	var intakes, runners, apis, jobs sync.WaitGroup
 	var runErr, apiErr error
-	apis.Go(func() {
-		apiErr = w.api.Serve(serving, ops.Handler(ops.ConsoleConfig{
-			APIConfig: ops.APIConfig{
-				Access: accessOf(w.cfg, doors), DB: db, Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,
-			},
-			Lag: intakeLag(js), Gather: w.reg, Now: lease.Now,
-		}))
-	})
-	runners.Go(func() { runErr = runner.Run(running) })
-	jobs.Go(func() { auditor.Run(ctx) })
-	jobs.Go(func() { sweeper.Run(ctx) })
-	jobs.Go(func() { wiper.Run(ctx) })
-	jobs.Go(func() { replayer.Run(ctx) })
-	<-runner.Started() // there is room for requests from the first on
-	for _, c := range consumers {
+	apis.Go(func() { apiErr = w.api.Serve(serving, ops.Handler(p.console)) })
+	runners.Go(func() { runErr = p.runner.Run(running) })
+	for _, j := range p.jobs {
+		jobs.Go(func() { j.Run(ctx) })
+	}
+	<-p.runner.Started() // there is room for requests from the first on
+	for _, c := range p.consumers {
 		intakes.Go(func() { c.Run(ctx) })
 	}
 	intakes.Wait()
