@@ -3,11 +3,9 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,20 +32,6 @@ func newCampaignLink(t *testing.T, server *toxiproxy.ApiServer, name, upstream s
 	require.NoError(t, l.open())
 	t.Cleanup(func() { _ = l.refuse() })
 	return l
-}
-
-// steadyAddr is an address whose port can be given up and taken again: it is not among
-// those that the kernel hands out to whoever connects somewhere.
-func steadyAddr(t *testing.T) string {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(18_000)))
-		if err == nil {
-			require.NoError(t, l.Close())
-			return l.Addr().String()
-		}
-		require.ErrorIs(t, err, syscall.EADDRINUSE)
-	}
 }
 
 // open lets connections through again, and is for a link that refuses them.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -266,6 +267,19 @@ func (b *bench) read(stream string) ([]*jetstream.RawStreamMsg, error) {
 		all = append(all, m)
 	}
 	return all, nil
+}
+
+// steadyAddr is an address for a server that is told it, or that keeps it while it is away.
+func steadyAddr(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", steadyPort(t))
+}
+
+func steadyPort(t *testing.T) int {
+	t.Helper()
+	port, err := devstack.FreePort()
+	require.NoError(t, err)
+	return port
 }
 
 // lockedBuffer is a log that tests read while it is written.

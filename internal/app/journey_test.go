@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -209,15 +210,23 @@ func (b *bench) process(p app.Program) *exec.Cmd {
 	b.config(config.Need(p)) // complains here rather than there
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), programVariable+"="+string(p))
+	return b.start(cmd)
+}
+
+// start starts a process in this bench's environment and returns when it can be told to stop.
+func (b *bench) start(cmd *exec.Cmd) *exec.Cmd {
+	b.t.Helper()
 	for k, v := range b.env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
-	cmd.Stderr = b.log
+	said := &lockedBuffer{}
+	cmd.Stderr = io.MultiWriter(b.log, said)
 	require.NoError(b.t, cmd.Start())
 	b.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	require.Eventually(b.t, func() bool { return strings.Contains(said.String(), "msg=starting") }, time.Minute, 5*time.Millisecond)
 	return cmd
 }
 

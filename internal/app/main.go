@@ -29,14 +29,14 @@ func Main(p Program, stderr io.Writer) int {
 	if p == PublisherProgram {
 		need = config.Publisher
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	cfg, err := config.Load(config.Environ(), need)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
 		return 2
 	}
 	collectLessOften()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	log := NewLogger(cfg, stderr)
 	spans, err := newExporting(ctx, p, config.Environ(), log)
 	if err != nil {

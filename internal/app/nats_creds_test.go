@@ -42,7 +42,7 @@ func newSigner(t *testing.T) *signer {
 	trusted, err := operator.PublicKey()
 	require.NoError(t, err)
 	s.opts = server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: steadyPort(t), NoLog: true, NoSigs: true,
 		TrustedKeys: []string{trusted}, AccountResolver: resolver,
 	}
 	return s
@@ -75,7 +75,6 @@ func (s *signer) start() *server.Server {
 	srv.Start()
 	s.t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
 	require.True(s.t, srv.ReadyForConnections(time.Minute))
-	s.opts.Port = opts.Port
 	return srv
 }
 

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -179,7 +178,7 @@ func startPrometheus(v *watched, options ...string) *prometheusServer {
 	config := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf(prometheusConfig, rulesFile(v.t), v.worker.TelemetryAddr(), v.publisher.TelemetryAddr())
 	require.NoError(v.t, os.WriteFile(config, []byte(text), 0o600))
-	addr := freeAddr(v.t)
+	addr := steadyAddr(v.t)
 	var out lockedBuffer
 	//nolint:gosec // our own options
 	cmd := exec.CommandContext(v.t.Context(), path, append([]string{
@@ -199,15 +198,6 @@ func startPrometheus(v *watched, options ...string) *prometheusServer {
 	require.Eventually(v.t, func() bool { _, err := p.get("/-/ready", nil); return err == nil }, time.Minute, 50*time.Millisecond, "Prometheus")
 	require.Eventually(v.t, func() bool { return p.query(watchedQuery{expr: `count(up == 1) == 2`}) == 1 }, time.Minute, 100*time.Millisecond, "both are scraped")
 	return p
-}
-
-// freeAddr is an address that nobody listens at, a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (p *prometheusServer) get(path string, values url.Values) ([]byte, error) {

@@ -45,7 +45,7 @@ func secureNATSAs(t *testing.T, ca *devstack.Authority, leaf devstack.Leaf) *sec
 		s.passwords[u] = "canary-" + u
 	}
 	ca.IssueTo(leaf, s.certFile(), s.keyFile())
-	s.start(server.RANDOM_PORT)
+	s.start(steadyPort(s.t))
 	t.Cleanup(func() { s.stop() })
 	return s
 }

@@ -77,17 +77,7 @@ func checkOut(t *testing.T, root, commit, dir string) error {
 // program starts a program from a file.
 func (b *bench) program(path string) *exec.Cmd {
 	b.t.Helper()
-	cmd := exec.Command(path)
-	for k, v := range b.env {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	cmd.Stderr = b.log
-	require.NoError(b.t, cmd.Start())
-	b.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return cmd
+	return b.start(exec.Command(path))
 }
 
 // What the previous commit's programs and this one's do together.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"esimflow/internal/devstack"
 )
 
 // settling is how long a connection of Postgres may keep its counters to itself while
@@ -22,10 +24,11 @@ func (r *run) startAll(ctx context.Context) error {
 		if i == r.cfg.Workers {
 			kind, name = publisherProcess, publisherProcess
 		}
-		address, err := freeAddress(ctx)
+		port, err := devstack.FreePort()
 		if err != nil {
 			return err
 		}
+		address := fmt.Sprintf("127.0.0.1:%d", port)
 		p, err := r.launcher.start(ctx, kind, name, task{}, append(slices.Clone(env), "TELEMETRY_ADDR="+address))
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,16 +179,6 @@ func (p *process) stop() error {
 		<-p.ended
 		return fmt.Errorf("bench: %s did not stop within %v", p.name, stopTimeout)
 	}
-}
-
-// freeAddress is one on loopback that nobody listens at.
-func freeAddress(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("bench: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // passed are the variables of this process that its processes get too: where they find

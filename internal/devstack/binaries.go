@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,13 +136,13 @@ func fetchBinariesFrom(ctx context.Context, dir, repository string) error {
 	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}
-	port, err := freePort(ctx)
+	port, err := FreePort()
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}
 	var log bytes.Buffer
 	cfg := embeddedpostgres.DefaultConfig().
-		Port(port).
+		Port(uint32(port)). //nolint:gosec // a port
 		CachePath(filepath.Join(work, "archive")).
 		BinariesPath(dir).
 		RuntimePath(filepath.Join(work, "runtime")).
@@ -167,19 +166,4 @@ func fetchBinariesFrom(ctx context.Context, dir, repository string) error {
 		return err
 	}
 	return nil
-}
-
-// freePort is a TCP port on 127.0.0.1 that nobody listens on.
-func freePort(ctx context.Context) (uint32, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err = errors.Join(err, l.Close()); err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return uint32(n), err
 }

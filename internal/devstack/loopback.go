@@ -38,15 +38,15 @@ host all all 127.0.0.1/32 scram-sha-256
 func (s *PostgresServer) accessFile() string { return filepath.Join(s.home, "pg_hba.conf") }
 
 // prepareLoopback chooses the port and the password.
-func (s *PostgresServer) prepareLoopback(ctx context.Context) error {
+func (s *PostgresServer) prepareLoopback() error {
 	if !s.cfg.Loopback {
 		return nil
 	}
-	port, err := freePort(ctx)
+	port, err := FreePort()
 	if err != nil {
 		return fmt.Errorf("devstack: %w", err)
 	}
-	s.port, s.password = strconv.FormatUint(uint64(port), 10), rand.Text()
+	s.port, s.password = strconv.Itoa(port), rand.Text()
 	access := loopbackAccess
 	if s.cfg.TLSCert != "" {
 		access = strings.Replace(access, "host ", "hostssl ", 1)

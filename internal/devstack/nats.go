@@ -38,7 +38,11 @@ func StartNATS(cfg NATSConfig) (*NATSServer, error) {
 	}
 	s := &NATSServer{dir: cfg.Dir, port: cfg.Port}
 	if s.port == 0 {
-		s.port = server.RANDOM_PORT
+		port, err := FreePort()
+		if err != nil {
+			return nil, err
+		}
+		s.port = port
 	}
 	if err := s.Start(); err != nil {
 		return nil, err
@@ -59,7 +63,7 @@ func (s *NATSServer) Start() error {
 	if s.running != nil {
 		return nil
 	}
-	if err := checkFree(s.port); err != nil {
+	if err := checkFree(s.port); err != nil { // a server that does not get its port says so to its log only
 		return fmt.Errorf("devstack: NATS: %w", err)
 	}
 	srv, err := server.NewServer(&server.Options{
@@ -81,9 +85,6 @@ func (s *NATSServer) Start() error {
 		return err
 	}
 	s.running = srv
-	if s.port == server.RANDOM_PORT {
-		s.port = srv.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // Host and Port make it one
-	}
 	return nil
 }
 
@@ -97,19 +98,6 @@ func awaitNATS(srv *server.Server) error {
 	srv.Shutdown()
 	srv.WaitForShutdown()
 	return fmt.Errorf("devstack: NATS was not ready in %s", natsReadyTimeout)
-}
-
-// checkFree asks for the port first: a server that does not get its port says so to its log
-// only.
-func checkFree(port int) error {
-	if port == server.RANDOM_PORT {
-		return nil
-	}
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // Stop cuts every client off and waits until the server is gone. What JetStream holds

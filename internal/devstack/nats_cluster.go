@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -43,7 +42,7 @@ func StartNATSCluster(ctx context.Context, dir string) (*NATSNodes, error) {
 	if dir == "" {
 		return nil, errors.New("devstack: NATS needs a directory for JetStream")
 	}
-	ports, err := quietPorts(2 * natsNodeCount)
+	ports, err := FreePorts(2 * natsNodeCount)
 	if err != nil {
 		return nil, err
 	}
@@ -232,22 +231,3 @@ func (n *natsNode) server() *server.Server {
 }
 
 func natsAddress(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
-// Nobody is given a port of this range without asking for it: it is below what systems hand
-// out, so a node that is stopped finds its ports free when it is started again.
-const quietPortsFrom, quietPortsTo = 10_000, 32_000
-
-// quietPorts finds n free ports. They have to be known before the first node starts, since
-// every node is told of all.
-func quietPorts(n int) ([]int, error) {
-	var ports []int
-	for range 100 * n {
-		port := quietPortsFrom + rand.IntN(quietPortsTo-quietPortsFrom)
-		if !slices.Contains(ports, port) && checkFree(port) == nil {
-			if ports = append(ports, port); len(ports) == n {
-				return ports, nil
-			}
-		}
-	}
-	return nil, errors.New("devstack: there are no free ports for a NATS cluster")
-}

@@ -44,6 +44,13 @@ func TestNATS(t *testing.T) {
 		jetStream(t, s.URL())
 	})
 
+	t.Run("has a port that is not given to whoever connects somewhere while it is stopped", func(t *testing.T) {
+		t.Parallel()
+		s := NATS(t)
+		require.GreaterOrEqual(t, s.port, quietPortsFrom)
+		require.Less(t, s.port, quietPortsTo)
+	})
+
 	t.Run("gives every test a server of its own", func(t *testing.T) {
 		t.Parallel()
 		one, two := NATS(t), NATS(t)

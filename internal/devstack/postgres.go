@@ -87,7 +87,7 @@ func startPostgres(ctx context.Context, cfg PostgresConfig, where search) (_ *Po
 	if err := s.prepareData(ctx, cache); err != nil {
 		return nil, err
 	}
-	if err := s.prepareLoopback(ctx); err != nil {
+	if err := s.prepareLoopback(); err != nil {
 		return nil, err
 	}
 	if err := s.Start(ctx); err != nil {
