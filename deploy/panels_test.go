@@ -233,6 +233,12 @@ func rows() []row {
 			{title: "Versions", about: "What runs, and the schema.", kind: "timeseries", unit: "none", width: 8, targets: []target{
 				q(`count by (program, version) (esimflow_build_info)`, "{{program}} {{version}}"), q(`max(esimflow_schema_version)`, "schema"),
 			}},
+			{title: "Denied by NATS", about: "What the programs' users may not publish or subscribe to. Anything above zero is a permission that is missing.", kind: "timeseries", unit: "none", width: 12, steps: bad(1), targets: []target{
+				q(`sum by (operation) (increase(esimflow_nats_permission_denied_total[$__rate_interval]))`, "{{operation}}"),
+			}},
+			{title: "Not decrypted", about: "Purchases and kept answers whose key is not in ENCRYPTION_KEY, or that were altered.", kind: "timeseries", unit: "none", width: 12, steps: bad(1), targets: []target{
+				q(`sum(increase(esimflow_saga_unopened_total[$__rate_interval]))`, "purchases and answers"),
+			}},
 		}},
 	}
 }
