@@ -359,6 +359,7 @@ func TestScaling(t *testing.T) {
 		case "prometheus":
 			name := metricName.FindString(trigger.Metadata["query"])
 			require.Equal(t, "max("+name+")", trigger.Metadata["query"], "every worker shows the same")
+			require.Equal(t, "false", trigger.Metadata["ignoreNullValues"], "no answer is not a zero")
 			require.Contains(t, metrics, name)
 		default:
 			require.Fail(t, "unknown trigger", trigger.Type)
@@ -381,9 +382,7 @@ func TestScraping(t *testing.T) {
 	require.Len(t, spec.Endpoints, 1)
 	require.Equal(t, "/metrics", spec.Endpoints[0].Path)
 	for _, w := range workloads(all) {
-		selector, err := metav1.LabelSelectorAsSelector(&spec.Selector)
-		require.NoError(t, err)
-		scraped := selector.Matches(labelSet(w.pod.Labels))
+		scraped := selects(t, &spec.Selector, w.pod.Labels)
 		require.Equal(t, w.Kind == "Deployment", scraped, w)
 		if scraped {
 			require.True(t, slices.ContainsFunc(w.pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool {
