@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,9 +24,7 @@ func TestDeployDocument(t *testing.T) {
 		_, err := os.Stat(filepath.Join(root, path))
 		require.NoError(t, err)
 	}
-	for name := range strings.SplitSeq("cnpg keda monitoring nack", " ") {
-		_, err := os.Stat(filepath.Join("k8s", "components", name, "kustomization.yaml"))
-		require.NoError(t, err)
+	for _, name := range components {
 		require.Contains(t, document, "| `"+name+"` |")
 	}
 	all := everythingInProd(t)
@@ -48,7 +45,7 @@ func TestDeployDocument(t *testing.T) {
 			}
 		}
 	}
-	for _, role := range one[cnpgCluster](t, all, "esimflow-postgres").Spec.Managed.Roles {
+	for _, role := range specOf[cnpgCluster](t, all, "Cluster", "esimflow-postgres").Managed.Roles {
 		require.Contains(t, document, "`"+role.PasswordSecret.Name+"`")
 	}
 	for _, job := range regexp.MustCompile(`job/([a-z-]+)`).FindAllStringSubmatch(document, -1) {
