@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,4 +66,46 @@ func anchors(t *testing.T, path string) (all []string) {
 		all = append(all, strings.ReplaceAll(slug, " ", "-"))
 	}
 	return all
+}
+
+// Whoever looks for a test or a file of Go that a page names finds it. In a page, the beginning of a
+// test's name is enough, as it is for `go test -run`.
+func TestPagesNameWhatThereIs(t *testing.T) {
+	t.Parallel()
+	var pages, tests, files []string
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err == nil && e.IsDir() && (e.Name() == "node_modules" || e.Name() == ".git"):
+			return filepath.SkipDir
+		case err != nil || e.IsDir():
+			return err
+		case strings.HasSuffix(path, ".md"):
+			pages = append(pages, path)
+		case strings.HasSuffix(path, ".go"):
+			files = append(files, filepath.ToSlash(path))
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range declared.FindAllStringSubmatch(string(b), -1) {
+			tests = append(tests, m[1])
+		}
+		return err
+	}))
+	names := 0
+	for _, path := range pages {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`).FindAllString(string(b), -1) {
+			names++
+			require.True(t, slices.ContainsFunc(tests, func(s string) bool { return strings.HasPrefix(s, name) }), "%s names %s", path, name)
+		}
+		for _, m := range regexp.MustCompile("`([a-z][a-z0-9_/]*\\.go)`").FindAllStringSubmatch(string(b), -1) {
+			names++
+			require.True(t, slices.ContainsFunc(files, func(s string) bool { return strings.HasSuffix(s, "/"+m[1]) }), "%s names %s", path, m[1])
+		}
+	}
+	require.Greater(t, names, 80)
 }
