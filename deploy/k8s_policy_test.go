@@ -97,8 +97,10 @@ func TestProbes(t *testing.T) {
 		t.Helper()
 		for _, d := range of[appsv1.Deployment](all) {
 			c := d.Spec.Template.Spec.Containers[0]
-			require.NotNil(t, c.LivenessProbe, d.Name)
-			require.NotNil(t, c.ReadinessProbe, d.Name)
+			for _, c := range (workload{pod: d.Spec.Template}).containers() {
+				require.NotNil(t, c.LivenessProbe, "%s %s", d.Name, c.Name)
+				require.NotNil(t, c.ReadinessProbe, "%s %s", d.Name, c.Name)
+			}
 			if d.Spec.Template.Labels["app.kubernetes.io/part-of"] != "esimflow" {
 				continue
 			}
