@@ -109,7 +109,7 @@ func dashboard() object {
 		"annotations": object{"list": []any{}}, "links": []any{},
 		"templating": object{"list": []object{{
 			"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0, "includeAll": false, "multi": false,
-			"refresh": 1, "regex": "", "options": []any{}, "current": object{},
+			"refresh": 1, "regex": "", "options": []any{},
 		}}},
 		"panels": panels,
 	}

@@ -15,9 +15,6 @@ import (
 	"esimflow/internal/config"
 )
 
-// runtimeNames are the variables of containers that are not the programs' own, but Go's.
-var runtimeNames = []string{"GOMEMLIMIT"}
-
 // environment is what a container gets, from its config maps and its own list.
 func environment(t *testing.T, all []manifest, c corev1.Container) map[string]string {
 	t.Helper()
@@ -140,6 +137,10 @@ func TestConfiguration(t *testing.T) {
 			known[v.Name+"_FILE"] = v
 		}
 	}
+	foreign := map[string]config.Foreign{}
+	for _, v := range slices.Concat(config.Tracing(), config.Runtime()) {
+		foreign[v.Name] = v
+	}
 	forEachOverlay(t, func(t *testing.T, overlay string, all []manifest) {
 		t.Helper()
 		for _, w := range workloads(all) {
@@ -151,7 +152,8 @@ func TestConfiguration(t *testing.T) {
 				mounted := files(t, w.pod.Spec, c)
 				used := map[string]bool{}
 				for name, value := range environment(t, all, c) {
-					if slices.Contains(runtimeNames, name) {
+					if v, ok := foreign[name]; ok {
+						require.False(t, v.Secret, "%s: %s is a secret, and cannot be a file", w, name)
 						continue
 					}
 					require.Contains(t, known, name, w)

@@ -12,19 +12,14 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 
 	"esimflow/internal/app"
 )
-
-func labelSet(l map[string]string) labels.Set { return l }
 
 // Every pod is let into a namespace that enforces the profile `restricted`, by the checks that
 // Kubernetes itself makes.
@@ -102,8 +97,10 @@ func TestProbes(t *testing.T) {
 		t.Helper()
 		for _, d := range of[appsv1.Deployment](all) {
 			c := d.Spec.Template.Spec.Containers[0]
-			require.NotNil(t, c.LivenessProbe, d.Name)
-			require.NotNil(t, c.ReadinessProbe, d.Name)
+			for _, c := range (workload{pod: d.Spec.Template}).containers() {
+				require.NotNil(t, c.LivenessProbe, "%s %s", d.Name, c.Name)
+				require.NotNil(t, c.ReadinessProbe, "%s %s", d.Name, c.Name)
+			}
 			if d.Spec.Template.Labels["app.kubernetes.io/part-of"] != "esimflow" {
 				continue
 			}
@@ -165,10 +162,7 @@ func TestThereAreAlwaysEnough(t *testing.T) {
 			require.Equal(t, corev1.LabelTopologyZone, spread.TopologyKey, name)
 			if overlay == "prod" {
 				require.Equal(t, corev1.DoNotSchedule, spread.WhenUnsatisfiable, name)
-				scaled := slices.ContainsFunc(of[scaledObject](all), func(s *scaledObject) bool {
-					return s.Spec.ScaleTargetRef.Name == name
-				})
-				if scaled {
+				if _, scaled := specsOf[scaledObject](t, all, "ScaledObject")[name]; scaled {
 					require.Nil(t, d.Replicas, "%s: KEDA says how many", name)
 				} else {
 					require.GreaterOrEqual(t, *d.Replicas, int32(2), name)
@@ -204,6 +198,8 @@ var digested = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?/[a-z0-9./-]+@sha256:[0
 // a version that is not `latest`.
 func TestImages(t *testing.T) {
 	t.Parallel()
+	postgres := specOf[cnpgCluster](t, everythingInProd(t), "Cluster", "esimflow-postgres").ImageName
+	require.Regexp(t, `^[a-z0-9.-]+/[a-z0-9./-]+:[0-9.]+@sha256:[0-9a-f]{64}$`, postgres, "the operator reads the version from the tag")
 	forEachOverlay(t, func(t *testing.T, overlay string, all []manifest) {
 		t.Helper()
 		ours := map[string]bool{}
@@ -222,59 +218,4 @@ func TestImages(t *testing.T) {
 		}
 		require.Len(t, ours, 1)
 	})
-}
-
-// Whatever is not listed is denied, for each of our pods, in and out; and each may reach what it
-// needs and is reached by who needs it, which is written down here a second time.
-func TestNetwork(t *testing.T) {
-	t.Parallel()
-	want := map[string]map[string][]string{
-		"esimflow-worker":         {"out": {"53", "5432", "4222", "443"}, "in": {"telemetry", "http"}},
-		"esimflow-publisher":      {"out": {"53", "5432", "4222"}, "in": {"telemetry"}},
-		"esimflow-migrate":        {"out": {"53", "5432"}},
-		"esimflow-streams":        {"out": {"53", "4222"}},
-		"esimflow-streams-verify": {"out": {"53", "4222"}},
-	}
-	forEachOverlay(t, func(t *testing.T, overlay string, all []manifest) {
-		t.Helper()
-		for _, w := range workloads(all) {
-			if !w.ours() {
-				continue
-			}
-			denied := false
-			ports := map[string][]string{}
-			for _, p := range of[networkingv1.NetworkPolicy](all) {
-				selector, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
-				require.NoError(t, err)
-				if !selector.Matches(labelSet(w.pod.Labels)) {
-					continue
-				}
-				if len(p.Spec.Ingress)+len(p.Spec.Egress) == 0 {
-					denied = len(p.Spec.PolicyTypes) == 2
-				}
-				for _, e := range p.Spec.Egress {
-					require.NotEmpty(t, e.Ports, p.Name)
-					if overlay == "prod" {
-						require.NotEmpty(t, e.To, "%s: in production it is known where to", p.Name)
-					}
-					ports["out"] = append(ports["out"], portsOf(e.Ports)...)
-				}
-				for _, e := range p.Spec.Ingress {
-					require.NotEmpty(t, e.From, p.Name)
-					ports["in"] = append(ports["in"], portsOf(e.Ports)...)
-				}
-			}
-			require.True(t, denied, "%s: nothing denies by default", w)
-			for _, way := range []string{"in", "out"} {
-				require.ElementsMatch(t, want[w.Name][way], slices.Compact(slices.Sorted(slices.Values(ports[way]))), "%s %s", w, way)
-			}
-		}
-	})
-}
-
-func portsOf(ports []networkingv1.NetworkPolicyPort) (names []string) {
-	for _, p := range ports {
-		names = append(names, p.Port.String())
-	}
-	return names
 }

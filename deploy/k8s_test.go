@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,7 +30,7 @@ var overlays = []string{"dev", "prod"}
 type manifest struct {
 	Version, Kind, Name string
 	JSON                []byte
-	Value               any // strictly decoded, a pointer to a type of Kubernetes or of k8s_custom_test.go
+	Value               any // strictly decoded, a pointer to a type of Kubernetes, or to a custom
 }
 
 // String is how messages call it.
@@ -44,13 +46,13 @@ var kinds = map[string]func() any{
 	"v1 ServiceAccount":                       func() any { return &corev1.ServiceAccount{} },
 	"networking.k8s.io/v1 NetworkPolicy":      func() any { return &networkingv1.NetworkPolicy{} },
 	"policy/v1 PodDisruptionBudget":           func() any { return &policyv1.PodDisruptionBudget{} },
-	"keda.sh/v1alpha1 ScaledObject":           func() any { return &scaledObject{} },
-	"monitoring.coreos.com/v1 PodMonitor":     func() any { return &podMonitor{} },
-	"monitoring.coreos.com/v1 PrometheusRule": func() any { return &prometheusRule{} },
-	"jetstream.nats.io/v1beta2 Stream":        func() any { return &nackStream{} },
-	"jetstream.nats.io/v1beta2 Consumer":      func() any { return &nackConsumer{} },
-	"postgresql.cnpg.io/v1 Cluster":           func() any { return &cnpgCluster{} },
-	"postgresql.cnpg.io/v1 ScheduledBackup":   func() any { return &cnpgScheduledBackup{} },
+	"keda.sh/v1alpha1 ScaledObject":           func() any { return &custom{} },
+	"monitoring.coreos.com/v1 PodMonitor":     func() any { return &custom{} },
+	"monitoring.coreos.com/v1 PrometheusRule": func() any { return &custom{} },
+	"jetstream.nats.io/v1beta2 Stream":        func() any { return &custom{} },
+	"jetstream.nats.io/v1beta2 Consumer":      func() any { return &custom{} },
+	"postgresql.cnpg.io/v1 Cluster":           func() any { return &custom{} },
+	"postgresql.cnpg.io/v1 ScheduledBackup":   func() any { return &custom{} },
 }
 
 // built has every overlay, once: kustomize keeps its schemas in one place for all.
@@ -63,8 +65,44 @@ var built = sync.OnceValues(func() (map[string][]manifest, error) {
 		}
 		all[name] = objects
 	}
-	return all, nil
+	return all, withEach(all)
 })
+
+// components are the folders of k8s/components.
+var components = []string{"cnpg", "keda", "monitoring", "nack", "tracing"}
+
+// withEach adds base with each component alone, as "base and NAME", and base by itself.
+func withEach(all map[string][]manifest) error {
+	dir, err := os.MkdirTemp("", "esimflow-kustomize-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return err
+	}
+	here, err := filepath.Abs("k8s")
+	if err != nil {
+		return err
+	}
+	to, err := filepath.Rel(dir, here) // kustomize wants it relative
+	if err != nil {
+		return err
+	}
+	for _, name := range append([]string{""}, components...) {
+		text, as := "resources: ["+filepath.Join(to, "base")+"]\n", "base"
+		if name != "" {
+			text, as = text+"components: ["+filepath.Join(to, "components", name)+"]\n", "base and "+name
+		}
+		if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+			return err
+		}
+		if all[as], err = kustomize(dir); err != nil {
+			return fmt.Errorf("%s: %w", as, err)
+		}
+	}
+	return nil
+}
 
 // kustomize builds a folder as `kubectl kustomize` does, and decodes what comes out, strictly.
 func kustomize(dir string) ([]manifest, error) {
@@ -186,6 +224,34 @@ func TestOverlaysBuild(t *testing.T) {
 		one[corev1.Service](t, all, "esimflow-worker")
 		one[corev1.ServiceAccount](t, all, "esimflow")
 	})
+}
+
+// Base needs no other project's definitions, and each component builds with base alone, and brings
+// those of one project at the most.
+func TestComponentsAreOptional(t *testing.T) {
+	t.Parallel()
+	groups := map[string]string{"cnpg": "postgresql.cnpg.io", "keda": "keda.sh", "monitoring": "monitoring.coreos.com", "nack": "jetstream.nats.io"}
+	everything, err := built()
+	require.NoError(t, err)
+	folders, err := filepath.Glob(filepath.Join("k8s", "components", "*"))
+	require.NoError(t, err)
+	require.Len(t, folders, len(components))
+	for _, name := range append([]string{""}, components...) {
+		as := strings.TrimSuffix("base and "+name, " and ")
+		found := map[string]bool{}
+		for _, o := range everything[as] {
+			if _, ok := o.Value.(*custom); ok {
+				group, _, _ := strings.Cut(o.Version, "/")
+				found[group] = true
+			}
+		}
+		if want, ok := groups[name]; ok {
+			require.Equal(t, map[string]bool{want: true}, found, as)
+		} else {
+			require.Empty(t, found, as)
+		}
+		require.Len(t, of[appsv1.Deployment](everything[as]), 2, as)
+	}
 }
 
 // What is chosen by labels is there: services, budgets, spreads and policies find pods, and each

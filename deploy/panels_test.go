@@ -143,14 +143,16 @@ func rows() []row {
 			{title: "Token", about: "Time until the access token is replaced. Below zero for minutes: nobody can get a new one. Empty: there was none yet.", kind: "timeseries", unit: "s", width: 6, below: true, noData: true, steps: []step{{nil, "red"}, {0, "green"}}, targets: []target{
 				q(`max(esimflow_provider_token_expiry_timestamp_seconds > 0) - time()`, "left"),
 			}},
-			{title: "Balance", about: "What the account has left.", kind: "timeseries", unit: "none", width: 8, targets: []target{
+			{title: "Balance", about: "What the account has left.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`max by (currency) (esimflow_provider_balance)`, "{{currency}}"),
 			}},
-			{title: "Spend", about: "What was bought in an hour, by its price.", kind: "timeseries", unit: "none", width: 8, targets: []target{
+			{title: "Spend", about: "What was bought in an hour, by its price.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`sum by (kind, currency) (increase(esimflow_spend_total{currency="USD"}[1h])) or sum by (kind, currency) (increase(esimflow_spend_total[1h])) > 0`, "{{kind}} {{currency}}"),
 			}},
-			{title: "Not known to be bought", about: "Submissions whose outcome is not known, those among open dead letters included, and what they may cost.", kind: "timeseries", unit: "none", width: 8, targets: []target{
+			{title: "Not known to be bought", about: "Submissions whose outcome is not known, those among open dead letters included, and how many of them have no price.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`max by (where) (esimflow_unknown_outcomes)`, "{{where}}"), q(`max(esimflow_unknown_exposure_unpriced)`, "without a price"),
+			}},
+			{title: "Unknown exposure", about: "What those may cost, at what each package last cost.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`max by (currency) (esimflow_unknown_exposure{currency="USD"}) or max by (currency) (esimflow_unknown_exposure) > 0`, "{{currency}}"),
 			}},
 		}},
@@ -196,14 +198,14 @@ func rows() []row {
 			{title: "In flight", about: "Sagas that each worker drives, of MAX_IN_FLIGHT.", kind: "timeseries", unit: "none", width: 6, targets: []target{
 				q(`esimflow_in_flight`, "{{instance}}"), q(`max(esimflow_in_flight_limit)`, "limit"),
 			}},
-			{title: "Due and not taken up", about: "How many sagas are due, and for how long the first of them has been. While a lane of the gate is closed they are meant to wait.", kind: "timeseries", unit: "s", width: 6, targets: []target{
-				q(`max(esimflow_saga_due_oldest_age_seconds)`, "oldest"), q(`max(esimflow_saga_due)`, "sagas (a number)"),
+			{title: "Due and not taken up", about: "How many sagas are due and held by nobody. While a lane of the gate is closed they are meant to wait.", kind: "timeseries", unit: "none", width: 6, targets: []target{
+				q(`max(esimflow_saga_due)`, "sagas"),
+			}},
+			{title: "Due for how long", about: "How long the first of the sagas that are due and held by nobody has been so.", kind: "timeseries", unit: "s", width: 6, targets: []target{
+				q(`max(esimflow_saga_due_oldest_age_seconds)`, "oldest"),
 			}},
 			{title: "Conflicts", about: "Writes that changed nothing because somebody else was faster, and leases lost: fencing at work.", kind: "timeseries", unit: "ops", width: 6, targets: []target{
 				q(`sum by (reason) (rate(esimflow_saga_conflicts_total[$__rate_interval]))`, "{{reason}}"),
-			}},
-			{title: "Unrecognized sagas", about: "Sagas in states that a newer version has written. They are left alone.", kind: "timeseries", unit: "none", width: 6, steps: bad(1), targets: []target{
-				q(`max(esimflow_saga_unrecognized_sagas)`, "sagas"),
 			}},
 			{title: "Shared in a commit", about: "How many decisions, or requests, a commit holds on average.", kind: "timeseries", unit: "none", width: 8, targets: []target{
 				q(`sum by (what) (rate(esimflow_commit_batch_size_sum[$__rate_interval])) / sum by (what) (rate(esimflow_commit_batch_size_count[$__rate_interval])) or `+
@@ -232,6 +234,15 @@ func rows() []row {
 			}},
 			{title: "Versions", about: "What runs, and the schema.", kind: "timeseries", unit: "none", width: 8, targets: []target{
 				q(`count by (program, version) (esimflow_build_info)`, "{{program}} {{version}}"), q(`max(esimflow_schema_version)`, "schema"),
+			}},
+			{title: "Unrecognized sagas", about: "Sagas in states that a newer version has written. They are left alone.", kind: "timeseries", unit: "none", width: 8, steps: bad(1), targets: []target{
+				q(`max(esimflow_saga_unrecognized_sagas)`, "sagas"),
+			}},
+			{title: "Denied by NATS", about: "What the programs' users may not publish or subscribe to. Anything above zero is a permission that is missing.", kind: "timeseries", unit: "none", width: 8, steps: bad(1), targets: []target{
+				q(`sum by (operation) (increase(esimflow_nats_permission_denied_total[$__rate_interval]))`, "{{operation}}"),
+			}},
+			{title: "Not decrypted", about: "Purchases and kept answers whose key is not in ENCRYPTION_KEY, or that were altered.", kind: "timeseries", unit: "none", width: 8, steps: bad(1), targets: []target{
+				q(`sum(increase(esimflow_saga_unopened_total[$__rate_interval]))`, "purchases and answers"),
 			}},
 		}},
 	}

@@ -20,6 +20,7 @@ type rule struct {
 	Record      string            `yaml:"record"`
 	Alert       string            `yaml:"alert"`
 	Expr        string            `yaml:"expr"`
+	Keep        string            `yaml:"keep_firing_for"`
 	Labels      map[string]string `yaml:"labels"`
 	Annotations map[string]string `yaml:"annotations"`
 }
@@ -59,6 +60,9 @@ func TestAlerts(t *testing.T) {
 		require.NotEmpty(t, a.Annotations["summary"], a.Alert)
 		require.NotContains(t, a.Annotations["summary"], "{{", "%s: a summary groups", a.Alert)
 		require.Regexp(t, `\.$`, a.Annotations["description"], a.Alert)
+		if asked := regexp.MustCompile(`\b(rate|increase|absent)\(`); !asked.MatchString(a.Expr) {
+			require.NotEmpty(t, a.Keep, "%s: it ends for a moment when processes are replaced, and begins anew", a.Alert)
+		}
 		require.Equal(t, "docs/runbook.md#"+strings.ToLower(a.Alert), a.Annotations["runbook_url"])
 	}
 }

@@ -29,12 +29,16 @@ func TestWorkflows(t *testing.T) {
 				Steps     []struct {
 					Uses string `yaml:"uses"`
 					Run  string `yaml:"run"`
+					With struct {
+						Depth int `yaml:"fetch-depth"`
+					} `yaml:"with"`
 				} `yaml:"steps"`
 			} `yaml:"jobs"`
 		}
 		decode(t, path, &workflow)
 		require.Equal(t, map[string]string{"contents": "read"}, workflow.Permissions, path)
 		require.Equal(t, "golang:"+version+"-bookworm", workflow.Jobs["check"].Container, path)
+		require.GreaterOrEqual(t, workflow.Jobs["check"].Steps[0].With.Depth, 2, "%s: TestVersions upgrades from the previous commit", path)
 		checked := false
 		for name, job := range workflow.Jobs {
 			require.Positive(t, job.Timeout, name)

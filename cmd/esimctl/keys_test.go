@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,11 +21,13 @@ import (
 
 // A key is rotated: what rests as it is, from before there was one, and what is under the old key is encrypted
 // under the new one, in several commits; what is wiped stays as it is. Without the old key what needs it is
-// left alone, and said so. Again there is nothing to do, and at the end the new key alone opens everything.
+// left alone, and said so. Again there is nothing to do, and at the end the new key alone opens everything. All of
+// it as the role that the programs have.
 func TestKeysRotate(t *testing.T) {
 	t.Parallel()
-	url := devstack.Postgres(t)
-	conn, err := pgx.Connect(t.Context(), url)
+	s := &stack{t: t, env: map[string]string{"DATABASE_URL": devstack.PostgresWithRoles(t, filepath.Join("..", "..", "deploy", "postgres", "roles.sql"),
+		devstack.PostgresConfig{}).RoleURL("esimflow_app", "127.0.0.1", url.Values{"sslmode": {"disable"}})}}
+	conn, err := pgx.Connect(t.Context(), s.env["DATABASE_URL"])
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(t.Context()) })
 	exec := func(sql string, args ...any) {
@@ -58,7 +62,6 @@ func TestKeysRotate(t *testing.T) {
 		old.Seal([]byte("{}"), seal.Place(outbox.BodyColumn, sealed)), sealed)
 	exec(`UPDATE provider_token SET ciphertext = $1`, old.Seal([]byte("token"), []byte("p")))
 
-	s := &stack{t: t, env: map[string]string{"DATABASE_URL": url}}
 	require.Contains(t, s.exits(exitUsage, "keys", "rewrap").err, "ENCRYPTION_KEY is not set")
 	status := func() map[string]int64 {
 		all := map[string]int64{}

@@ -15,6 +15,7 @@ import (
 
 	"esimflow/internal/app"
 	"esimflow/internal/message"
+	"esimflow/internal/restore"
 )
 
 // mayPublish is who may publish to what: nobody who is not named. A user's log-in and inbox are
@@ -53,7 +54,8 @@ var mayPublish = map[string][]string{
 	"$JS.API.CONSUMER.CREATE.ESIM_REQUESTS.esimflow-order.esim.request.order":    {"provisioner"},
 	"$JS.API.CONSUMER.CREATE.ESIM_EVENTS.results":                                {"provisioner"},
 	"$JS.API.CONSUMER.DURABLE.CREATE.ESIM_EVENTS.results":                        {},
-	"$JS.API.CONSUMER.DELETE.ESIM_REQUESTS.esimflow-order":                       {},
+	"$JS.API.CONSUMER.DELETE.ESIM_REQUESTS.esimflow-order":                       {"provisioner"},
+	"$JS.API.CONSUMER.DELETE.ESIM_EVENTS.results":                                {},
 	"$JS.API.CONSUMER.INFO.ESIM_REQUESTS.esimflow-order":                         {"provisioner", "worker", "ops"},
 	"$JS.API.CONSUMER.INFO.ESIM_EVENTS.results":                                  {"provisioner", "reader", "ops"},
 	"$JS.API.CONSUMER.INFO.ESIM_EVENTS.others":                                   {"provisioner", "ops"},
@@ -167,6 +169,37 @@ func (s *securedNATS) provision() {
 	})
 	require.NoError(s.t, err)
 	require.Empty(s.t, p.denials())
+}
+
+// After Postgres was restored to an older point, whoever made the consumers makes them anew, and
+// everything is delivered again: as the user that docs/operations.md names, and as no other.
+func TestWhoHasRequestsDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	s := secureNATS(t)
+	s.provision()
+	for _, body := range []string{"one", "two"} {
+		_, err := s.as("upstream").js.Publish(t.Context(), message.RequestSubject(message.Order), []byte(body))
+		require.NoError(t, err)
+	}
+	worker := s.as("worker")
+	consumer, err := worker.js.Consumer(t.Context(), message.RequestsStream, message.Consumer(message.Order))
+	require.NoError(t, err)
+	for range 2 {
+		m, err := consumer.Next(jetstream.FetchMaxWait(30 * time.Second))
+		require.NoError(t, err)
+		require.NoError(t, m.DoubleAck(t.Context()))
+	}
+	p := s.as("provisioner")
+	left, err := restore.Redeliver(t.Context(), p.js)
+	require.NoError(t, err)
+	require.Empty(t, p.denials())
+	require.Equal(t, 2, left)
+	m, err := consumer.Next(jetstream.FetchMaxWait(30 * time.Second))
+	require.NoError(t, err)
+	require.Equal(t, "one", string(m.Data()))
+	left, err = restore.Left(t.Context(), s.as("ops").js)
+	require.NoError(t, err)
+	require.Equal(t, 2, left, "what is out is not acknowledged")
 }
 
 // A client without a certificate, with a wrong password, or with no user at all does not get in.

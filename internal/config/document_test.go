@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +83,37 @@ newlines at the end of the file do not count. Setting both is an error.
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", name, fallback, v.Meaning, example, strings.Join(needed, ", "))
 	}
 	b.WriteString(traces)
+	foreign(&b, Tracing())
+	b.WriteString(tracesEnd)
+	foreign(&b, Runtime())
 	return b.String()
+}
+
+// foreign is a table of variables that are not ours.
+func foreign(b *strings.Builder, all []Foreign) {
+	b.WriteString("| variable | meaning | here, or for example |\n|---|---|---|\n")
+	for _, v := range all {
+		here := v.Here
+		if here != "" {
+			here = "`" + here + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", v.Name, v.Meaning, here)
+	}
+}
+
+// What is not ours is documented once, and is not taken for ours.
+func TestForeignVariables(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, v := range Variables() {
+		seen[v.Name] = true
+	}
+	for _, v := range slices.Concat(Tracing(), Runtime()) {
+		require.False(t, seen[v.Name], v.Name)
+		seen[v.Name] = true
+		require.NotEmpty(t, v.Meaning, v.Name)
+		require.False(t, v.Secret && v.Here != "", "%s: no example of a secret", v.Name)
+	}
 }
 
 // traces is about the variables that are not ours.
@@ -95,15 +126,12 @@ Until then, or with ` + "`OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`
 and nothing connects. These variables are OpenTelemetry's: its library reads them from the environment itself, they
 are not in the table above, have no ` + "`_FILE`" + `, and are not printed at the start. The ones that matter:
 
-| variable | meaning | here |
-|---|---|---|
-| ` + "`OTEL_EXPORTER_OTLP_ENDPOINT`" + ` | the collector | ` + "`http://collector:4318`" + ` |
-| ` + "`OTEL_EXPORTER_OTLP_PROTOCOL`" + ` | ` + "`http/protobuf`, or `grpc`" + ` (then the port is usually 4317) | ` + "`http/protobuf`" + ` |
-| ` + "`OTEL_EXPORTER_OTLP_HEADERS`" + ` | what the collector wants to know, such as a key | |
-| ` + "`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`" + ` | who we are | ` + "`esimflow-worker`, `esimflow-publisher`" + ` |
-| ` + "`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`" + ` | how many traces are kept. Each step of a saga is a trace, and is decided on alone, whatever the request's ` + "`traceparent`" + ` says | ` + "`X" + ` |
-| ` + "`OTEL_BSP_MAX_QUEUE_SIZE`" + ` | spans that wait to be sent; above that they are dropped, and nobody waits | ` + "`2048`" + ` |
+`
 
+const tracesEnd = `
 An order has seven to a dozen spans. When a program stops, it waits two seconds at the most for the last ones to be taken, within
 the time that stopping has anyway (` + "`SUBMIT_TIMEOUT`" + ` and five seconds).
+
+## Go's runtime
+
 `

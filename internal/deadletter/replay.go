@@ -40,7 +40,7 @@ func Fates() []Fate { return []Fate{Waiting, Released, Refused, Failed, Skipped}
 type Replay struct {
 	ID uuid.UUID `json:"id"`
 	By
-	Filter     json.RawMessage `json:"filter"` // a Filter, as it was given
+	Filter     json.RawMessage `json:"filter"` // a Filter, as it was given, but masked
 	Rate       float64         `json:"rate"`   // letters a second, at the most
 	Ramp       []int           `json:"ramp"`   // letters in its first seconds
 	State      Stage           `json:"state"`

@@ -340,3 +340,16 @@ func TestReplayMetric(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, len(Fates())-1, n)
 }
+
+// A replay stays for as long as it is of use to operators, and outlives the erasure of whom it was
+// about: it does not keep whose eSIM its letters were chosen by.
+func TestAReplayForgetsWhoseESIMItWas(t *testing.T) {
+	b := setup(t)
+	b.refusedOrders(1)
+	const iccid = "8934000000000008728"
+	_, err := b.DB.Exec(t.Context(), `UPDATE dead_letter SET iccid = $1`, iccid)
+	require.NoError(t, err)
+	kept := string(b.report(b.start(NewReplay{By: ann, Filter: Filter{ICCID: iccid}})).Filter)
+	require.NotContains(t, kept, iccid)
+	require.Contains(t, kept, "…8728")
+}

@@ -127,9 +127,7 @@ func filterInForm(r *http.Request, _ asked) string {
 
 // lettersInWords is wordsOf without a whole ICCID, which is somebody's.
 func lettersInWords(f deadletter.Filter) string {
-	if n := len(f.ICCID); n > 4 {
-		f.ICCID = "…" + f.ICCID[n-4:]
-	}
+	f = f.Masked()
 	if len(f.IDs) == 1 {
 		id := f.IDs[0]
 		f.IDs = nil

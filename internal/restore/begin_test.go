@@ -2,6 +2,8 @@ package restore_test
 
 import (
 	"context"
+	"net/url"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,9 +14,11 @@ import (
 	"esimflow/internal/restore"
 )
 
+// connect logs in as the programs do, where there are roles: it is their address that an operator has.
 func connect(t *testing.T) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), devstack.Postgres(t))
+	s := devstack.PostgresWithRoles(t, filepath.Join("..", "..", "deploy", "postgres", "roles.sql"), devstack.PostgresConfig{})
+	conn, err := pgx.Connect(t.Context(), s.RoleURL("esimflow_app", "127.0.0.1", url.Values{"sslmode": {"disable"}}))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
