@@ -194,7 +194,7 @@ func readAnswerUpTo(res *http.Response, limit int64, now time.Time) answer {
 	case err != nil:
 		a.cut = fmt.Errorf("body: %w", cause(err, true))
 	case int64(len(body)) == limit:
-		if n, _ := io.Copy(io.Discard, io.LimitReader(res.Body, drainAtEnd)); n > 0 {
+		if n, err := io.Copy(io.Discard, io.LimitReader(res.Body, drainAtEnd)); n > 0 || err != nil {
 			a.cut = fmt.Errorf("body: more than %d bytes", limit)
 		}
 	}

@@ -92,8 +92,8 @@ type Error struct {
 	Lost bool
 	// RetryAfter is how long PressOne asked to wait; 0 when it did not say.
 	RetryAfter time.Duration
-	// Raw is the whole body (at most 1 MiB) of a 2xx answer to a submission that could not be understood. It may hold
-	// activation codes; it is to be kept, and never printed.
+	// Raw is the whole body (at most 1 MiB) of an answer to a submission that may be a success: a 2xx that could not be
+	// understood, or an order under another status. It may hold activation codes; it is to be kept, and never printed.
 	Raw []byte `json:"-"`
 	// Err is the cause, if there is one.
 	Err error

@@ -77,6 +77,7 @@ func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e
 		return answer{}, &Error{Disposition: NotApplied, NotSent: true, Err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+string(token.Value))
+	req.Header.Set("Cache-Control", "no-cache") // what is read decides whether something is bought again
 	if q.language != "" {
 		req.Header.Set("Accept-Language", q.language)
 	}
@@ -104,7 +105,7 @@ func getData[T any](ctx context.Context, c *Client, q query) (T, error) {
 		return none, err
 	}
 	var env envelope
-	if json.Unmarshal(a.body, &env) != nil {
+	if decode(a.body, &env) != nil {
 		return none, c.finish(q.op, unreadable(a, ErrUnreadable))
 	}
 	raw, ok := env.object()
@@ -125,7 +126,7 @@ func getList[T any](ctx context.Context, c *Client, q query) ([]T, error) {
 	}
 	var env envelope
 	list, ok := []json.RawMessage(nil), false
-	if json.Unmarshal(a.body, &env) == nil {
+	if decode(a.body, &env) == nil {
 		list, ok = elements(env.Data)
 	}
 	if !ok {

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	json "github.com/go-json-experiment/json/v1"
 )
 
@@ -189,6 +191,12 @@ func elements(raw json.RawMessage) ([]json.RawMessage, bool) {
 		return list, true
 	}
 	return nil, false
+}
+
+// decode reads a whole body. One that has the same name twice in an object says one thing to us and another to others: it is
+// not read at all.
+func decode(body []byte, into any) error {
+	return jsonv2.Unmarshal(body, into, json.DefaultOptionsV1(), jsontext.AllowDuplicateNames(false))
 }
 
 // envelope is what surrounds every success.

@@ -80,7 +80,7 @@ func readSlug(raw json.RawMessage) string {
 // An error is ErrUnreadable.
 func ReadOrder(body []byte) (Order, error) {
 	var env envelope
-	if json.Unmarshal(body, &env) != nil {
+	if decode(body, &env) != nil {
 		return Order{}, ErrUnreadable
 	}
 	raw, ok := env.object()

@@ -122,6 +122,9 @@ func paged[K comparable, T any](
 		if err != nil {
 			return page{}, err
 		}
+		if age := a.header.Get("Age"); age != "" && age != "0" {
+			return page{}, fmt.Errorf("%w: it was kept in a cache", ErrIncomplete) // and what was bought since is not in it
+		}
 		return readPage(a.body)
 	}}
 	return func(yield func(T, error) bool) {

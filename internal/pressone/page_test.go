@@ -250,3 +250,21 @@ func TestPagesAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, ErrIncomplete)
 	require.Equal(t, pagesMax, next)
 }
+
+// Something between PressOne and us keeps answers. It is told not to, and what it has kept proves nothing: the order may have
+// been made since.
+func TestAListFromACache(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Pointer[http.Request]
+	base := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r)
+		w.Header().Set("Age", r.URL.Query().Get("filter[description]"))
+		_, _ = fmt.Fprint(w, `{"data":[],"meta":{"total":0,"last_page":1}}`)
+	})
+	c := newClient(t, base)
+	_, err := c.Orders(t.Context(), OrderFilter{Description: "0"})
+	require.NoError(t, err)
+	require.Equal(t, "no-cache", asked.Load().Header.Get("Cache-Control"))
+	_, err = c.Orders(t.Context(), OrderFilter{Description: "31"})
+	require.ErrorIs(t, err, ErrIncomplete)
+}

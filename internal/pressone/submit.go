@@ -97,7 +97,7 @@ func (c *Client) submit(ctx context.Context, op Operation, guard Guard, path str
 	if e == nil {
 		return receipt, nil
 	}
-	if e.Status != http.StatusUnauthorized {
+	if e.Status != http.StatusUnauthorized || e.Disposition != NotApplied {
 		return receipt, e
 	}
 	// A token that cannot be replaced leaves the 401 as the answer, unless getting one says more.
