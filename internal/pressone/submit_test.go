@@ -471,7 +471,7 @@ func TestSubmitRefreshesTheTokenOnce(t *testing.T) {
 		_, err := newClient(t, s.url()).SubmitOrder(t.Context(), goAhead, anOrder)
 		e := requireError(t, err)
 		require.Equal(t, Unknown, e.Disposition)
-		require.Equal(t, orderBody, string(e.Raw))
+		require.Contains(t, string(e.Raw), `"id":`)
 		require.Len(t, s.requests(), 1)
 	})
 
