@@ -27,8 +27,6 @@ type Config struct {
 	// NoEffectCodes are codes of which PressOne has said that they never follow an order that was made: an ambiguous answer
 	// with one of them is NotApplied.
 	NoEffectCodes []string
-	// UserAgent is sent with every request. Default "esimflow".
-	UserAgent string
 	// Tokens is where access tokens come from. Default: fetched and kept in memory by this client alone.
 	Tokens TokenSource
 	// Limiter is this worker's share of the account's rate. Reads wait for it; submissions do not, see [Limiter]. nil: none.
@@ -94,7 +92,6 @@ func (c *Client) Close() {
 // endpoint is what all calls to PressOne have in common, submissions aside.
 type endpoint struct {
 	base      string // without a slash at the end
-	userAgent string
 	client    *http.Client
 	transport *http.Transport
 	metrics   *Metrics
@@ -129,10 +126,6 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	if timeout <= 0 {
 		timeout = 15 * time.Second
 	}
-	agent := cfg.UserAgent
-	if agent == "" {
-		agent = "esimflow"
-	}
 	now := cfg.Now
 	if now == nil {
 		now = time.Now
@@ -140,7 +133,6 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	return endpoint{
 		now:       now,
 		base:      strings.TrimRight(base.String(), "/"),
-		userAgent: agent,
 		client:    &http.Client{Transport: t, Timeout: timeout, CheckRedirect: noRedirects},
 		transport: t,
 		metrics:   cfg.Metrics,
@@ -157,7 +149,7 @@ func (p *endpoint) request(ctx context.Context, method, path string, body io.Rea
 		return nil, withoutURL(err)
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", p.userAgent)
+	req.Header.Set("User-Agent", "esimflow")
 	return req, nil
 }
 

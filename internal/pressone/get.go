@@ -16,8 +16,7 @@ type query struct {
 	op       Operation
 	path     string // escaped
 	values   url.Values
-	language string // for Accept-Language
-	oneThing bool   // a 401 may mean that this order or eSIM is not ours
+	oneThing bool // a 401 may mean that this order or eSIM is not ours
 }
 
 // get reads, waiting for the rate limit first, and returns a 2xx answer whose body is whole. On a 401 the token is replaced
@@ -78,9 +77,6 @@ func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e
 	}
 	req.Header.Set("Authorization", "Bearer "+string(token.Value))
 	req.Header.Set("Cache-Control", "no-cache") // what is read decides whether something is bought again
-	if q.language != "" {
-		req.Header.Set("Accept-Language", q.language)
-	}
 	res, err := c.client.Do(req)
 	if err != nil {
 		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}

@@ -94,14 +94,6 @@ func (n *integer) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// pointer returns the number, or nil when there is none.
-func (n integer) pointer() *int64 {
-	if !n.ok {
-		return nil
-	}
-	return &n.value
-}
-
 // boolean is true or false, also as 1, 0, "1", "0", "true", "false"; nil for anything else.
 type boolean struct{ value *bool }
 

@@ -32,7 +32,7 @@ func TestSubmitOrder(t *testing.T) {
 		require.Equal(t, int64(9666), r.Order.ID)
 		require.Equal(t, 1, r.Order.Quantity)
 		require.Equal(t, Decimal("9.5"), r.Order.Price)
-		require.True(t, r.Order.Described(anOrder.Description))
+		require.Equal(t, anOrder.Description, *r.Order.Description)
 		require.Equal(t, time.Date(2023, 2, 27, 14, 9, 55, 0, time.UTC), r.Order.CreatedAt)
 		require.Len(t, r.Order.Sims, 1)
 		require.True(t, r.Order.Sims[0].Installable())
