@@ -37,7 +37,26 @@ func (c *Client) Topups(ctx context.Context, iccid string) ([]Package, error) {
 	if e != nil {
 		return nil, e
 	}
-	return getList[Package](ctx, c, query{op: OpListTopups, path: path, oneThing: true})
+	q := query{op: OpListTopups, path: path, oneThing: true}
+	a, err := c.get(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var env envelope
+	list, ok := []json.RawMessage(nil), false
+	if decode(a.body, &env) == nil {
+		list, ok = elements(env.Data)
+	}
+	if !ok {
+		return nil, c.finish(q.op, unreadable(a, fmt.Errorf("%w: data is not a list", ErrUnreadable)))
+	}
+	offers := make([]Package, len(list))
+	for i, raw := range list {
+		if json.Unmarshal(raw, &offers[i]) != nil {
+			return nil, c.finish(q.op, unreadable(a, fmt.Errorf("%w: element %d", ErrUnreadable, i)))
+		}
+	}
+	return offers, nil
 }
 
 // Packages returns the catalogue with its top-ups: all of it, or an error. PressOne advises to read it once an hour.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -172,10 +173,25 @@ const (
 	drainAtEnd = 64 << 10 // what is read past the cap so that the connection can be used again
 )
 
-// readAnswer reads an answer that arrived now whole, up to the cap. It never fails: what went wrong is in cut.
-func readAnswer(res *http.Response, now time.Time) answer { return readAnswerUpTo(res, bodyMax, now) }
+// exchange sends a request of which nothing depends on how often it is sent, and returns the answer.
+func (p *endpoint) exchange(req *http.Request, limit int64) (answer, *Error) {
+	ctx, connected := req.Context(), false
+	res, err := p.client.Do(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	})))
+	if err != nil {
+		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
+		if !connected {
+			e.Disposition, e.NotSent = NotApplied, true
+		}
+		return answer{}, e
+	}
+	defer func() { _ = res.Body.Close() }()
+	return readAnswer(res, limit, p.now()), nil
+}
 
-func readAnswerUpTo(res *http.Response, limit int64, now time.Time) answer {
+// readAnswer reads an answer that arrived now whole, up to the limit. It never fails: what went wrong is in cut.
+func readAnswer(res *http.Response, limit int64, now time.Time) answer {
 	a := answer{status: res.StatusCode, header: res.Header, now: now}
 	if res.StatusCode < 200 { // after a switch of protocols the body is the bare connection
 		return a

@@ -185,8 +185,8 @@ func elements(raw json.RawMessage) ([]json.RawMessage, bool) {
 	return nil, false
 }
 
-// decode reads a whole body. One that has the same name twice in an object says one thing to us and another to others: it is
-// not read at all.
+// decode reads a whole body from which it may follow that something was not bought. One that has the same name twice in an object
+// says one thing to us and another to others: it is not read at all. Looking takes a quarter of the time more.
 func decode(body []byte, into any) error {
 	return jsonv2.Unmarshal(body, into, json.DefaultOptionsV1(), jsontext.AllowDuplicateNames(false))
 }

@@ -74,7 +74,7 @@ func readSlug(raw json.RawMessage) string {
 // An error is ErrUnreadable.
 func ReadOrder(body []byte) (Order, error) {
 	var env envelope
-	if decode(body, &env) != nil {
+	if json.Unmarshal(body, &env) != nil {
 		return Order{}, ErrUnreadable
 	}
 	raw, ok := env.object()

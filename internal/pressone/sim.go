@@ -78,14 +78,20 @@ func (c *Client) Sim(ctx context.Context, iccid string) (Sim, error) {
 		return Sim{}, e
 	}
 	q := query{op: OpGetSim, path: path, oneThing: true}
-	s, err := getData[Sim](ctx, c, q)
+	a, err := c.get(ctx, q)
 	if err != nil {
 		return Sim{}, err
 	}
-	if s.ICCID != iccid {
-		return Sim{}, c.finish(q.op, &Error{Status: 200, Err: fmt.Errorf("%w: another eSIM", ErrUnreadable)})
+	var answer struct {
+		Data Sim `json:"data"`
 	}
-	return s, nil
+	if json.Unmarshal(a.body, &answer) != nil { // the error is not kept: it may quote the body
+		return Sim{}, c.finish(q.op, unreadable(a, ErrUnreadable))
+	}
+	if answer.Data.ICCID != iccid {
+		return Sim{}, c.finish(q.op, unreadable(a, fmt.Errorf("%w: another eSIM", ErrUnreadable)))
+	}
+	return answer.Data, nil
 }
 
 // simPath is the path of one eSIM, or of something of it. An ICCID that is none is refused: with an empty one PressOne

@@ -136,12 +136,9 @@ func (c *Client) submitOnce(
 		return Receipt{}, &Error{Disposition: NotApplied, NotSent: true, Err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+string(token.Value))
-	a, err := c.sender.do(ctx, guard, req)
-	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			return Receipt{}, e
-		}
-		return Receipt{}, &Error{Err: err}
+	a, e := c.sender.do(ctx, guard, req)
+	if e != nil {
+		return Receipt{}, e
 	}
 	if a.cut == nil && a.status >= 200 && a.status <= 299 {
 		order, err := ReadOrder(a.body)
