@@ -115,17 +115,18 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	if cfgTLS == nil {
 		cfgTLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	timeout := cfg.ReadTimeout
+	if timeout <= 0 {
+		timeout = 15 * time.Second
+	}
 	t := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:     cfgTLS.Clone(),
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 2048, // one per saga in flight, or connections are made and dropped all the time
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: timeout, PingTimeout: timeout}, // or all reads hang on one that was forgotten on the way
+		MaxIdleConnsPerHost: 2048,                                                              // one per saga in flight, or connections are made and dropped all the time
 		IdleConnTimeout:     30 * time.Second,
-	}
-	timeout := cfg.ReadTimeout
-	if timeout <= 0 {
-		timeout = 15 * time.Second
 	}
 	now := cfg.Now
 	if now == nil {
