@@ -66,7 +66,7 @@ func TestContract(t *testing.T) {
 			require.Equal(t, one.Price, got.Price, "a number here, text there, the same amount")
 			require.Len(t, got.Sims, 2)
 
-			found, err := c.Orders(ctx, OrderFilter{Description: "ref0000003", Include: []Include{IncludeSims, IncludeStatus}})
+			found, err := c.Orders(ctx, OrderFilter{Description: "ref0000003", Details: true})
 			require.NoError(t, err)
 			require.Len(t, found, 1)
 			require.Equal(t, "ref0000003", *found[0].Description)
