@@ -107,9 +107,9 @@ var errNotCalled = errors.New("pressone: not called")
 // Leave tells the gate how the call of a pass went, nil for a success, and reports whether that closed the lane.
 //
 // Outages are counted, and close the lane when there are too many in a row: see breaker. Being limited closes it for as
-// long as PressOne said; where it did not say, and when the account is refused, for a time that doubles with every failure in a
-// row. Everything else leaves the gate alone; so does, on the other lanes, a failure to get a token, which has closed its own
-// lane already.
+// long as PressOne said, and so does an outage if that was said in it; where it did not say, and when the account is refused,
+// for a time that doubles with every failure in a row. Everything else leaves the gate alone; so does, on the other lanes, a
+// failure to get a token, which has closed its own lane already.
 //
 // Whoever leaves has yet to commit what the call has brought. So that ctx has ended keeps nothing from being told, and Postgres is
 // not waited for for long: what it does not take holds here.
@@ -144,7 +144,7 @@ func (g *Gate) Leave(ctx context.Context, p Pass, err error) (closed bool, _ err
 		return false, errors.Join(problem, g.reset(ctx, p.lane))
 	case !ours, elsewhere:
 		return false, problem
-	case e.Limited:
+	case e.Limited, do == trip && e.RetryAfter > 0:
 		return true, errors.Join(problem, g.close(ctx, p.lane, reasonLimited, min(e.RetryAfter, closureMax)))
 	case e.Account:
 		return true, errors.Join(problem, g.close(ctx, p.lane, reasonAccount, 0))
