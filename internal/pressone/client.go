@@ -244,22 +244,38 @@ func unreadable(a answer, err error) *Error {
 	return &Error{Status: a.status, Err: err}
 }
 
-// readRefusals remembers when a read last had a token replaced. A 401 on one order may mean "not yours", and then no token
-// helps; /token allows few requests a minute, so reads may have it replaced once in that time.
+// readRefusals remembers when a read last had a token replaced, and which was last good. A 401 on one order may mean "not
+// yours", and then no token helps; /token allows few requests a minute, so each client's reads may have it replaced once in that
+// time, and what may not be ours not while the token is good for other things.
 type readRefusals struct {
-	mu   sync.Mutex
-	last time.Time
+	mu       sync.Mutex
+	replaced time.Time
+	good     int64 // version of the token
+	when     time.Time
 }
 
-const readRefusalEvery = time.Minute
+const (
+	readRefusalEvery = time.Minute
+	goodFor          = 10 * time.Second // or polls would wait for longer where the token really is refused, without a code
+)
 
-// allow reports whether a read may have the token replaced now.
-func (r *readRefusals) allow() bool {
+// worked notes that PressOne has accepted a token.
+func (r *readRefusals) worked(t Token) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.last.IsZero() && time.Since(r.last) < readRefusalEvery {
+	r.good, r.when = t.Version, time.Now()
+}
+
+// allow reports whether a read may have the token replaced now; one that may just not be ours is notOurs.
+func (r *readRefusals) allow(t Token, notOurs bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.replaced.IsZero() && time.Since(r.replaced) < readRefusalEvery {
 		return false
 	}
-	r.last = time.Now()
+	if notOurs && r.good == t.Version && time.Since(r.when) < goodFor {
+		return false
+	}
+	r.replaced = time.Now()
 	return true
 }

@@ -234,7 +234,7 @@ func FuzzReads(f *testing.F) {
 		status = 200 + (status%400+400)%400
 		body = recognisable(body)
 		c := reading(t, func(*http.Request) (int, string) { return status, string(body) })
-		c.refused.allow() // a 401 is not followed by a new token
+		c.refused.allow(Token{}, false) // a 401 is not followed by a new token
 		whole := json.Valid(body)
 		check := func(value any, err error) {
 			t.Helper()

@@ -26,12 +26,13 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 	}
 	a, e := c.getOnce(ctx, q, token)
 	if e == nil {
+		c.refused.worked(token)
 		return a, nil
 	}
 	if e.Status != http.StatusUnauthorized {
 		return answer{}, e
 	}
-	if c.refused.allow() {
+	if c.refused.allow(token, q.oneThing && e.Code == "") {
 		if err := c.tokens.Reject(ctx, token); err != nil {
 			return answer{}, tokenError(err)
 		}
@@ -39,12 +40,13 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 			return answer{}, tokenError(err)
 		}
 		if a, e = c.getOnce(ctx, q, token); e == nil {
+			c.refused.worked(token)
 			return a, nil
 		}
 	}
 	if e.Status == http.StatusUnauthorized && q.oneThing && e.Code == "" {
-		// A token less than a minute old was refused for this one order or eSIM, without a code: that is how PressOne says "not yours".
-		// It must not close the gate for all.
+		// A token that is new, or was good a moment ago, was refused for this one order or eSIM, without a code: that is how
+		// PressOne says "not yours". It must not close the gate for all.
 		e.Account = false
 	}
 	return answer{}, e

@@ -197,6 +197,29 @@ func TestReadsRefreshTheTokenAtMostOnce(t *testing.T) {
 		require.Equal(t, 1, tokens.rejected)
 	})
 
+	// Six workers poll what is not theirs, once a minute each. /token allows three requests in that time, so a token that has just
+	// been good for something else is not replaced.
+	t.Run("and not at all where the token has just been good", func(t *testing.T) {
+		t.Parallel()
+		base := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/7") {
+				w.WriteHeader(401)
+				_, _ = fmt.Fprint(w, notYours)
+				return
+			}
+			_, _ = fmt.Fprint(w, `{"data":{"balances":[]}}`)
+		})
+		tokens := &staticTokens{version: 1}
+		c := newClient(t, base, func(cfg *Config) { cfg.Tokens = tokens })
+		_, err := c.Balance(t.Context())
+		require.NoError(t, err)
+		for range 5 {
+			_, err := c.Order(t.Context(), 7)
+			require.False(t, requireError(t, err).Account)
+		}
+		require.Zero(t, tokens.rejected)
+	})
+
 	t.Run("and a refusal elsewhere, or with a code, concerns the account", func(t *testing.T) {
 		t.Parallel()
 		base, _ := serveOne(t, 401, notYours)
