@@ -38,6 +38,7 @@ func Main(p Program, stderr io.Writer) int {
 	}
 	collectLessOften()
 	log := NewLogger(cfg, stderr)
+	adoptLibraries(log)
 	spans, err := newExporting(ctx, p, config.Environ(), log)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)

@@ -30,7 +30,7 @@ func (a *Auditor) adopt(ctx context.Context, run Run, o pressone.Order, v verdic
 	// Should there be several with this reference, the first one is its own, as when the saga
 	// looks itself.
 	same, err := a.Provider.Orders(ctx, pressone.OrderFilter{
-		Description: s.Reference, Include: []pressone.Include{pressone.IncludeSims, pressone.IncludeStatus},
+		Description: s.Reference, Details: true,
 	})
 	if err != nil {
 		return v, a.observe(ctx, err)

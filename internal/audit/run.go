@@ -74,10 +74,7 @@ func (a *Auditor) read(ctx context.Context, run Run, d time.Time, judge bool) (l
 	if err := a.turnComes(ctx); err != nil {
 		return l, c, err
 	}
-	f := pressone.OrderFilter{CreatedFrom: d, CreatedTo: d}
-	if judge {
-		f.Include = []pressone.Include{pressone.IncludeSims, pressone.IncludeStatus}
-	}
+	f := pressone.OrderFilter{CreatedFrom: d, CreatedTo: d, Details: judge}
 	var page []pressone.Order
 	flush := func() error {
 		if judge {

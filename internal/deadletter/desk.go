@@ -19,7 +19,7 @@ import (
 // Provider is what operators' actions need of PressOne.
 type Provider interface {
 	Order(ctx context.Context, id int64) (pressone.Order, error)
-	Packages(ctx context.Context, f pressone.PackageFilter) ([]pressone.Region, error)
+	Packages(ctx context.Context) ([]pressone.Package, error)
 	Balance(ctx context.Context) (pressone.Balance, error)
 }
 

@@ -29,8 +29,8 @@ type shop struct {
 
 func (s *shop) Order(context.Context, int64) (pressone.Order, error) { return s.order, s.err }
 
-func (s *shop) Packages(context.Context, pressone.PackageFilter) ([]pressone.Region, error) {
-	return []pressone.Region{{Operators: []pressone.Operator{{Packages: []pressone.Package{{ID: "p", Price: "9.5"}}}}}}, nil
+func (s *shop) Packages(context.Context) ([]pressone.Package, error) {
+	return []pressone.Package{{ID: "p", Price: "9.5"}}, nil
 }
 
 func (s *shop) Balance(context.Context) (pressone.Balance, error) { return s.balance, nil }

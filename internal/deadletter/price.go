@@ -120,18 +120,14 @@ func (d *Desk) prices(ctx context.Context, packages map[string]bool) map[string]
 func (d *Desk) catalogue(ctx context.Context) (map[string]price, error) {
 	ctx, cancel := context.WithTimeout(ctx, cataloguePatient)
 	defer cancel()
-	regions, err := d.Provider.Packages(ctx, pressone.PackageFilter{Topups: true})
+	packages, err := d.Provider.Packages(ctx)
 	if err != nil {
 		return nil, err
 	}
 	prices := map[string]price{}
-	for _, r := range regions {
-		for _, o := range r.Operators {
-			for _, p := range o.Packages {
-				if amount, ok := p.Price.Rat(); ok {
-					prices[p.ID] = price{amount, catalogueCurrency}
-				}
-			}
+	for _, p := range packages {
+		if amount, ok := p.Price.Rat(); ok {
+			prices[p.ID] = price{amount, catalogueCurrency}
 		}
 	}
 	return prices, nil

@@ -51,7 +51,7 @@ type answer struct {
 //
 // The order is: status, then code, then keys of data; never text. Codes that concern the account or the rate limit count
 // on any 4xx except 402, because PressOne publishes the same errors under 400 and 422. Codes that do not say no (53, 4033,
-// 5001) are ambiguous on 422 and on a 4xx that nobody documented, as they are on their own statuses.
+// 5001) say none under any status but 401, 403 and 429. A 4xx that nobody documented is a gateway's, whatever code it bears.
 func classify(m method, a answer, noEffect map[string]bool) *Error {
 	var b errorBody
 	if a.cut == nil {
@@ -62,38 +62,34 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 		e.Reason = strings.ToLower(http.StatusText(a.status))
 	}
 	e.RetryAfter = retryAfter(a)
+	// A gateway may answer in JSON too, with a code of its own (gRPC's are 1 to 16) and the request still running behind it.
+	// Only PressOne's codes say that PressOne has answered.
+	e.Answered = a.status >= 400 && a.status <= 599 && b.code != "" && (ownCodes[b.code] || noEffect[b.code])
+	if m == post && (a.status >= 200 && a.status <= 299 || showsOrder(a.body)) {
+		e.Raw, e.Reason, e.Answered = a.body, b.reason, false // a status of "ok" explains nothing
+		return e
+	}
 	switch {
-	case a.status >= 200 && a.status <= 299:
-		if m == post {
-			e.Raw = a.body
-		}
-		e.Reason = b.reason // a status of "ok" explains nothing
+	case a.status < 400 || a.status > 499:
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		e.Disposition, e.Account = NotApplied, true
 	case a.status == http.StatusTooManyRequests:
 		e.Disposition, e.Limited = NotApplied, true
+	case ambiguous(b.code):
 	case a.status == http.StatusPaymentRequired:
 		e.Disposition = Refused
-	case a.status >= 400 && a.status <= 499 && aboutLimit(b.code):
+	case aboutLimit(b.code):
 		e.Disposition, e.Limited = NotApplied, true
-	case a.status >= 400 && a.status <= 499 && aboutAccount(b.code):
+	case aboutAccount(b.code):
 		e.Disposition, e.Account = NotApplied, true
-	case a.status == http.StatusBadRequest, a.status == http.StatusNotFound, a.status == http.StatusRequestEntityTooLarge:
-		e.Disposition = Refused
-	case a.status == http.StatusUnprocessableEntity && b.code == codeMaintenance:
+	case b.code == codeMaintenance && (a.status == http.StatusUnprocessableEntity || a.status == http.StatusBadRequest):
 		e.Maintenance = true
 		if m == post {
 			e.Disposition = NotApplied
 		}
-	case a.status == http.StatusUnprocessableEntity && b.code == "" && len(b.fields) > 0:
+	case a.status == http.StatusBadRequest, a.status == http.StatusNotFound, a.status == http.StatusRequestEntityTooLarge:
 		e.Disposition = Refused
-	case a.status == http.StatusRequestTimeout, a.status == http.StatusConflict, a.status >= 500 && a.status <= 599:
-		// A gateway may answer in JSON too, with a code of its own (gRPC's are 1 to 16) and the request still running
-		// behind it. Only PressOne's codes for such statuses say that PressOne has answered.
-		e.Answered = b.code != "" && (ownCodes[b.code] || noEffect[b.code])
-	case a.status >= 400 && a.status <= 499 && ambiguous(b.code):
-		e.Answered = true
-	case a.status >= 400 && a.status <= 499 && b.code != "":
+	case a.status == http.StatusUnprocessableEntity && (b.code != "" || len(b.fields) > 0):
 		e.Disposition = Refused
 	}
 	if m == post && e.Disposition == Unknown && e.Answered && noEffect[e.Code] {
@@ -103,6 +99,12 @@ func classify(m method, a answer, noEffect map[string]bool) *Error {
 		e.Answered = true
 	}
 	return e
+}
+
+// showsOrder reports whether a body shows an order, as that of a success does.
+func showsOrder(body []byte) bool {
+	_, err := ReadOrder(body)
+	return err == nil
 }
 
 // ownCodes are the codes of PressOne's table by HTTP status, and 53, "something unexpected". Those of the table for 422
@@ -151,7 +153,7 @@ func readErrorBody(body []byte) errorBody {
 		Data    json.RawMessage `json:"data"`
 		Meta    json.RawMessage `json:"meta"`
 	}
-	if json.Unmarshal(body, &wire) != nil {
+	if decode(body, &wire) != nil {
 		return errorBody{}
 	}
 	b := errorBody{code: readCode(wire.Code)}

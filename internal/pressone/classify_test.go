@@ -133,6 +133,49 @@ func TestClassifyIsCautious(t *testing.T) {
 	require.Equal(t, Unknown, cut.Disposition, "nothing is concluded from a body that is not whole")
 }
 
+// A code that does not say no says none under another status of refusals either: PressOne publishes what belongs under 422 under 400 too.
+func TestACodeThatDoesNotSayNo(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"53", "4033", "5001"} {
+		for _, status := range []int{400, 402, 404, 409, 413, 418, 422} {
+			e := classify(post, answer{status: status, body: []byte(`{"code":` + code + `}`)}, nil)
+			require.Equal(t, Unknown, e.Disposition, "%d %s", status, code)
+			require.True(t, e.Answered, "%d %s", status, code)
+		}
+	}
+	for _, status := range []int{400, 422} {
+		e := classify(post, answer{status: status, body: []byte(`{"code":13}`)}, nil)
+		require.Equal(t, NotApplied, e.Disposition, "maintenance is over some time")
+		require.True(t, e.Maintenance)
+	}
+}
+
+// An answer that shows an order does not say that there is none, whatever its status.
+func TestARefusalThatShowsAnOrder(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 401, 402, 403, 404, 413, 422, 429} {
+		for _, body := range []string{`{"data":{"id":9666,"code":"20230227-009666"}}`, `{"code":11,"data":[{"id":"9666"}]}`} {
+			e := classify(post, answer{status: status, body: []byte(body)}, map[string]bool{"11": true})
+			require.Equal(t, Unknown, e.Disposition, "%d %s", status, body)
+			require.Equal(t, body, string(e.Raw))
+		}
+	}
+}
+
+// The same key twice means one thing to one reader and another to the next: such a body says nothing.
+func TestABodyThatContradictsItself(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"code":53,"code":34}`, `{"code":34,"data":{"a":"1","a":"2"}}`} {
+		e := classify(post, answer{status: 422, body: []byte(body)}, nil)
+		require.Equal(t, Unknown, e.Disposition, body)
+		require.Empty(t, e.Code)
+	}
+	for _, body := range []string{`{"data":[{"id":1}],"data":[]}`, `{"data":[{"id":1,"id":2}]}`, `{"data":{"0":{"id":1},"0":{"id":2}}}`} {
+		_, err := readPage([]byte(body))
+		require.ErrorIs(t, err, ErrUnreadable, body)
+	}
+}
+
 // A gateway may answer in JSON, with a code of its own, while the request still runs behind it.
 func TestOnlyItsOwnCodesSayThatPressOneHasAnswered(t *testing.T) {
 	t.Parallel()
@@ -143,6 +186,11 @@ func TestOnlyItsOwnCodesSayThatPressOneHasAnswered(t *testing.T) {
 		e := classify(post, answer{status: 504, header: http.Header{}, body: []byte(body)}, nil)
 		require.Equal(t, Unknown, e.Disposition)
 		require.Equal(t, want, e.Answered, body)
+	}
+	for _, status := range []int{405, 425, 499} { // a gateway that translates gRPC calls a request that was cut short 499, code 1
+		e := classify(post, answer{status: status, body: []byte(`{"code":1,"message":"context canceled"}`)}, nil)
+		require.Equal(t, Unknown, e.Disposition, status)
+		require.False(t, e.Answered)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -27,8 +28,6 @@ type Config struct {
 	// NoEffectCodes are codes of which PressOne has said that they never follow an order that was made: an ambiguous answer
 	// with one of them is NotApplied.
 	NoEffectCodes []string
-	// UserAgent is sent with every request. Default "esimflow".
-	UserAgent string
 	// Tokens is where access tokens come from. Default: fetched and kept in memory by this client alone.
 	Tokens TokenSource
 	// Limiter is this worker's share of the account's rate. Reads wait for it; submissions do not, see [Limiter]. nil: none.
@@ -94,7 +93,6 @@ func (c *Client) Close() {
 // endpoint is what all calls to PressOne have in common, submissions aside.
 type endpoint struct {
 	base      string // without a slash at the end
-	userAgent string
 	client    *http.Client
 	transport *http.Transport
 	metrics   *Metrics
@@ -117,21 +115,18 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	if cfgTLS == nil {
 		cfgTLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	timeout := cfg.ReadTimeout
+	if timeout <= 0 {
+		timeout = 15 * time.Second
+	}
 	t := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:     cfgTLS.Clone(),
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 2048, // one per saga in flight, or connections are made and dropped all the time
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: timeout, PingTimeout: timeout}, // or all reads hang on one that was forgotten on the way
+		MaxIdleConnsPerHost: 2048,                                                              // one per saga in flight, or connections are made and dropped all the time
 		IdleConnTimeout:     30 * time.Second,
-	}
-	timeout := cfg.ReadTimeout
-	if timeout <= 0 {
-		timeout = 15 * time.Second
-	}
-	agent := cfg.UserAgent
-	if agent == "" {
-		agent = "esimflow"
 	}
 	now := cfg.Now
 	if now == nil {
@@ -140,7 +135,6 @@ func newEndpoint(cfg Config) (endpoint, error) {
 	return endpoint{
 		now:       now,
 		base:      strings.TrimRight(base.String(), "/"),
-		userAgent: agent,
 		client:    &http.Client{Transport: t, Timeout: timeout, CheckRedirect: noRedirects},
 		transport: t,
 		metrics:   cfg.Metrics,
@@ -157,7 +151,7 @@ func (p *endpoint) request(ctx context.Context, method, path string, body io.Rea
 		return nil, withoutURL(err)
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", p.userAgent)
+	req.Header.Set("User-Agent", "esimflow")
 	return req, nil
 }
 
@@ -180,10 +174,25 @@ const (
 	drainAtEnd = 64 << 10 // what is read past the cap so that the connection can be used again
 )
 
-// readAnswer reads an answer that arrived now whole, up to the cap. It never fails: what went wrong is in cut.
-func readAnswer(res *http.Response, now time.Time) answer { return readAnswerUpTo(res, bodyMax, now) }
+// exchange sends a request of which nothing depends on how often it is sent, and returns the answer.
+func (p *endpoint) exchange(req *http.Request, limit int64) (answer, *Error) {
+	ctx, connected := req.Context(), false
+	res, err := p.client.Do(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	})))
+	if err != nil {
+		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
+		if !connected {
+			e.Disposition, e.NotSent = NotApplied, true
+		}
+		return answer{}, e
+	}
+	defer func() { _ = res.Body.Close() }()
+	return readAnswer(res, limit, p.now()), nil
+}
 
-func readAnswerUpTo(res *http.Response, limit int64, now time.Time) answer {
+// readAnswer reads an answer that arrived now whole, up to the limit. It never fails: what went wrong is in cut.
+func readAnswer(res *http.Response, limit int64, now time.Time) answer {
 	a := answer{status: res.StatusCode, header: res.Header, now: now}
 	if res.StatusCode < 200 { // after a switch of protocols the body is the bare connection
 		return a
@@ -194,7 +203,7 @@ func readAnswerUpTo(res *http.Response, limit int64, now time.Time) answer {
 	case err != nil:
 		a.cut = fmt.Errorf("body: %w", cause(err, true))
 	case int64(len(body)) == limit:
-		if n, _ := io.Copy(io.Discard, io.LimitReader(res.Body, drainAtEnd)); n > 0 {
+		if n, err := io.Copy(io.Discard, io.LimitReader(res.Body, drainAtEnd)); n > 0 || err != nil {
 			a.cut = fmt.Errorf("body: more than %d bytes", limit)
 		}
 	}
@@ -235,22 +244,38 @@ func unreadable(a answer, err error) *Error {
 	return &Error{Status: a.status, Err: err}
 }
 
-// readRefusals remembers when a read last had a token replaced. A 401 on one order may mean "not yours", and then no token
-// helps; /token allows few requests a minute, so reads may have it replaced once in that time.
+// readRefusals remembers when a read last had a token replaced, and which was last good. A 401 on one order may mean "not
+// yours", and then no token helps; /token allows few requests a minute, so each client's reads may have it replaced once in that
+// time, and what may not be ours not while the token is good for other things.
 type readRefusals struct {
-	mu   sync.Mutex
-	last time.Time
+	mu       sync.Mutex
+	replaced time.Time
+	good     int64 // version of the token
+	when     time.Time
 }
 
-const readRefusalEvery = time.Minute
+const (
+	readRefusalEvery = time.Minute
+	goodFor          = 10 * time.Second // or polls would wait for longer where the token really is refused, without a code
+)
 
-// allow reports whether a read may have the token replaced now.
-func (r *readRefusals) allow() bool {
+// worked notes that PressOne has accepted a token.
+func (r *readRefusals) worked(t Token) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.last.IsZero() && time.Since(r.last) < readRefusalEvery {
+	r.good, r.when = t.Version, time.Now()
+}
+
+// allow reports whether a read may have the token replaced now; one that may just not be ours is notOurs.
+func (r *readRefusals) allow(t Token, notOurs bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.replaced.IsZero() && time.Since(r.replaced) < readRefusalEvery {
 		return false
 	}
-	r.last = time.Now()
+	if notOurs && r.good == t.Version && time.Since(r.when) < goodFor {
+		return false
+	}
+	r.replaced = time.Now()
 	return true
 }

@@ -43,26 +43,20 @@ type Operation string
 
 // The operations: two that spend money, the token, and those that read.
 const (
-	OpSubmitOrder       Operation = "submit_order"
-	OpSubmitTopup       Operation = "submit_topup"
-	OpToken             Operation = "token"
-	OpListOrders        Operation = "list_orders"
-	OpGetOrder          Operation = "get_order"
-	OpListSims          Operation = "list_sims"
-	OpGetSim            Operation = "get_sim"
-	OpGetUsage          Operation = "get_usage"
-	OpGetHistory        Operation = "get_history"
-	OpListTopups        Operation = "list_topups"
-	OpGetInstructions   Operation = "get_instructions"
-	OpCompatibleDevices Operation = "compatible_devices"
-	OpGetBalance        Operation = "get_balance"
-	OpListPackages      Operation = "list_packages"
+	OpSubmitOrder  Operation = "submit_order"
+	OpSubmitTopup  Operation = "submit_topup"
+	OpToken        Operation = "token"
+	OpListOrders   Operation = "list_orders"
+	OpGetOrder     Operation = "get_order"
+	OpGetSim       Operation = "get_sim"
+	OpListTopups   Operation = "list_topups"
+	OpGetBalance   Operation = "get_balance"
+	OpListPackages Operation = "list_packages"
 )
 
 // operations lists them all, for metrics.
 var operations = []Operation{
-	OpSubmitOrder, OpSubmitTopup, OpToken, OpListOrders, OpGetOrder, OpListSims, OpGetSim, OpGetUsage, OpGetHistory,
-	OpListTopups, OpGetInstructions, OpCompatibleDevices, OpGetBalance, OpListPackages,
+	OpSubmitOrder, OpSubmitTopup, OpToken, OpListOrders, OpGetOrder, OpGetSim, OpListTopups, OpGetBalance, OpListPackages,
 }
 
 // Error is what is known about a call that did not succeed.
@@ -92,8 +86,8 @@ type Error struct {
 	Lost bool
 	// RetryAfter is how long PressOne asked to wait; 0 when it did not say.
 	RetryAfter time.Duration
-	// Raw is the whole body (at most 1 MiB) of a 2xx answer to a submission that could not be understood. It may hold
-	// activation codes; it is to be kept, and never printed.
+	// Raw is the whole body (at most 1 MiB) of an answer to a submission that may be a success: a 2xx that could not be
+	// understood, or an order under another status. It may hold activation codes; it is to be kept, and never printed.
 	Raw []byte `json:"-"`
 	// Err is the cause, if there is one.
 	Err error

@@ -2,17 +2,13 @@ package pressone
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	json "github.com/go-json-experiment/json/v1"
 )
 
 // Secret is text that prints, logs and marshals as a placeholder. Convert it to a string to use it.
@@ -78,26 +74,16 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 		}
 		call.end(e, status)
 	}()
-	connected := false
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected = true },
-	})
 	req, err := p.form(ctx, "/token", [][2]string{
 		{"client_id", id}, {"client_secret", secret}, {"grant_type", "client_credentials"},
 	})
 	if err != nil {
 		return "", 0, &Error{Disposition: NotApplied, NotSent: true, Err: err}
 	}
-	res, err := p.client.Do(req)
-	if err != nil {
-		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
-		if !connected {
-			e.Disposition, e.NotSent = NotApplied, true
-		}
+	a, e := p.exchange(req, bodyMax)
+	if e != nil {
 		return "", 0, e
 	}
-	defer func() { _ = res.Body.Close() }()
-	a := readAnswer(res, p.now())
 	status = a.status
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		e := classify(read, a, nil)
@@ -112,7 +98,7 @@ func (p *endpoint) fetch(ctx context.Context, id, secret string) (value string, 
 			ExpiresIn   integer `json:"expires_in"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(a.body, &answer) != nil || !sendable(string(answer.Data.AccessToken)) {
+	if decode(a.body, &answer) != nil || !sendable(string(answer.Data.AccessToken)) {
 		return "", 0, &Error{Status: a.status, Err: fmt.Errorf("%w: no access token", ErrUnreadable)}
 	}
 	seconds := min(max(answer.Data.ExpiresIn.value, 0), int64(tokenLifeMax/time.Second)) // a year would be cut down anyway

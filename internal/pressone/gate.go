@@ -253,22 +253,28 @@ func (g *Gate) reset(ctx context.Context, lane Lane) error {
 }
 
 // $2 is the time PressOne named, 0 for none; $3 and $4 are the first and longest of those that double. All in seconds. Nobody
-// opens a lane early, and of many calls that failed together only the first counts.
+// opens a lane early, and of many calls that failed together only the first counts. Of a paused lane it is kept beneath.
 const closeGateSQL = `
 UPDATE provider_gate AS g
-SET closed_until = n.until,
-    reason       = CASE WHEN n.until > g.closed_until THEN $5 ELSE g.reason END,
-    failures     = CASE WHEN g.closed_until > now() THEN g.failures ELSE g.failures + 1 END,
-    updated_at   = now()
+SET closed_until  = CASE WHEN n.paused THEN g.closed_until ELSE n.until END,
+    reason        = CASE WHEN n.until > n.since AND NOT n.paused THEN $5 ELSE g.reason END,
+    beneath_until = CASE WHEN n.paused THEN n.until ELSE g.beneath_until END,
+    beneath       = CASE WHEN n.until > n.since AND n.paused THEN $5 ELSE g.beneath END,
+    failures      = CASE WHEN n.since > now() THEN g.failures ELSE g.failures + 1 END,
+    updated_at    = now()
 FROM (
-    SELECT lane, greatest(closed_until, CASE
+    SELECT lane, paused, since, greatest(since, CASE
         WHEN $2::float8 > 0 THEN now() + make_interval(secs => $2::float8)
-        WHEN closed_until > now() THEN closed_until
+        WHEN since > now() THEN since
         ELSE now() + make_interval(secs => least($4::float8, $3::float8 * power(2, least(failures, 30))))
     END) AS until
-    FROM provider_gate
-    WHERE lane = $1
-    FOR UPDATE
+    FROM (
+        SELECT lane, failures, reason = 'paused' AS paused,
+               CASE WHEN reason = 'paused' THEN beneath_until ELSE closed_until END AS since
+        FROM provider_gate
+        WHERE lane = $1
+        FOR UPDATE
+    ) AS held
 ) AS n
 WHERE g.lane = n.lane
 RETURNING g.reason, g.failures,

@@ -218,6 +218,24 @@ func TestGateBreaker(t *testing.T) {
 		require.Equal(t, phaseRamp, p)
 	})
 
+	// PressOne is down for maintenance, and its gateway says for how long. Nobody probes before that, or every half a minute would
+	// cost a submission.
+	t.Run("waits for as long as whoever answers for PressOne asks", func(t *testing.T) {
+		t.Parallel()
+		gs := newGates(t, 1, cfg)
+		away := &Error{Operation: OpSubmitOrder, Status: 503, RetryAfter: 2 * time.Minute}
+		require.Equal(t, tripAfter, gs.call(gs.all[0], tripAfter+3, away))
+		gs.heartbeat() // does not recall it
+		requireClosedFor(t, gs.all[0], LaneWrite, 2*time.Minute)
+		rewind(t, gs.db, LaneWrite)
+		gs.heartbeat()
+		require.Equal(t, 1, gs.call(gs.all[0], 1, away))
+		requireClosedFor(t, gs.all[0], LaneWrite, 2*time.Minute)
+		p, _, failures := gs.phase()
+		require.Equal(t, phaseDown, p)
+		require.Equal(t, 2, failures)
+	})
+
 	// An audit reads without a pass, one among all workers.
 	t.Run("takes a call without a pass for the probe when it is time for one", func(t *testing.T) {
 		t.Parallel()

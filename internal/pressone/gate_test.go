@@ -1,6 +1,7 @@
 package pressone
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -160,6 +161,33 @@ func TestGate(t *testing.T) {
 		closed, err := g.Observe(t.Context(), LaneWrite, limitedFor(time.Minute))
 		require.Error(t, err)
 		require.True(t, closed)
+		requireClosedFor(t, g, LaneWrite, time.Minute)
+	})
+
+	// Somebody holds the lane's row, a worker that was stopped in the middle of a pause, and does not let go. What a call has brought
+	// is yet to be committed when the gate is told of it, so that is given up after a while, and holds here.
+	t.Run("does not keep whoever has been answered", func(t *testing.T) {
+		t.Parallel()
+		db := database(t)
+		g := NewGate(db, cfg)
+		tx, err := db.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback(context.Background()) }()
+		_, err = tx.Exec(t.Context(), "SELECT FROM provider_gate FOR UPDATE")
+		require.NoError(t, err)
+		stopping, stop := context.WithCancel(t.Context())
+		stop() // that nobody waits for the caller any more is no reason not to tell
+		left := make(chan error, 1)
+		go func() {
+			_, err := g.Leave(stopping, g.Pass(LaneWrite), limitedFor(time.Minute))
+			left <- err
+		}()
+		select {
+		case err := <-left:
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		case <-time.After(time.Minute):
+			require.Fail(t, "it waits for ever")
+		}
 		requireClosedFor(t, g, LaneWrite, time.Minute)
 	})
 }

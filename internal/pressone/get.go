@@ -2,13 +2,8 @@ package pressone
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-
-	json "github.com/go-json-experiment/json/v1"
 )
 
 // query is one read.
@@ -16,8 +11,7 @@ type query struct {
 	op       Operation
 	path     string // escaped
 	values   url.Values
-	language string // for Accept-Language
-	oneThing bool   // a 401 may mean that this order or eSIM is not ours
+	oneThing bool // a 401 may mean that this order or eSIM is not ours
 }
 
 // get reads, waiting for the rate limit first, and returns a 2xx answer whose body is whole. On a 401 the token is replaced
@@ -32,12 +26,13 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 	}
 	a, e := c.getOnce(ctx, q, token)
 	if e == nil {
+		c.refused.worked(token)
 		return a, nil
 	}
 	if e.Status != http.StatusUnauthorized {
 		return answer{}, e
 	}
-	if c.refused.allow() {
+	if c.refused.allow(token, q.oneThing && e.Code == "") {
 		if err := c.tokens.Reject(ctx, token); err != nil {
 			return answer{}, tokenError(err)
 		}
@@ -45,12 +40,13 @@ func (c *Client) get(ctx context.Context, q query) (answer, error) {
 			return answer{}, tokenError(err)
 		}
 		if a, e = c.getOnce(ctx, q, token); e == nil {
+			c.refused.worked(token)
 			return a, nil
 		}
 	}
 	if e.Status == http.StatusUnauthorized && q.oneThing && e.Code == "" {
-		// A token less than a minute old was refused for this one order or eSIM, without a code: that is how PressOne says "not yours".
-		// It must not close the gate for all.
+		// A token that is new, or was good a moment ago, was refused for this one order or eSIM, without a code: that is how
+		// PressOne says "not yours". It must not close the gate for all.
 		e.Account = false
 	}
 	return answer{}, e
@@ -68,74 +64,17 @@ func (c *Client) getOnce(ctx context.Context, q query, token Token) (a answer, e
 	if len(q.values) > 0 {
 		path += "?" + q.values.Encode()
 	}
-	connected := false
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected = true },
-	})
 	req, err := c.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return answer{}, &Error{Disposition: NotApplied, NotSent: true, Err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+string(token.Value))
-	if q.language != "" {
-		req.Header.Set("Accept-Language", q.language)
-	}
-	res, err := c.client.Do(req)
-	if err != nil {
-		e := &Error{Err: cause(err, connected), Lost: ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)}
-		if !connected {
-			e.Disposition, e.NotSent = NotApplied, true
-		}
+	req.Header.Set("Cache-Control", "no-cache") // what is read decides whether something is bought again
+	if a, e = c.exchange(req, listMax); e != nil {
 		return answer{}, e
 	}
-	defer func() { _ = res.Body.Close() }()
-	a = readAnswerUpTo(res, listMax, c.now())
 	if a.status < 200 || a.status > 299 || a.cut != nil {
 		return answer{}, classify(read, a, c.noEffect)
 	}
 	return a, nil
-}
-
-// getData reads one thing: the object in data.
-func getData[T any](ctx context.Context, c *Client, q query) (T, error) {
-	var out, none T
-	a, err := c.get(ctx, q)
-	if err != nil {
-		return none, err
-	}
-	var env envelope
-	if json.Unmarshal(a.body, &env) != nil {
-		return none, c.finish(q.op, unreadable(a, ErrUnreadable))
-	}
-	raw, ok := env.object()
-	if !ok {
-		return none, c.finish(q.op, unreadable(a, fmt.Errorf("%w: data is not an object", ErrUnreadable)))
-	}
-	if json.Unmarshal(raw, &out) != nil { // the error is not kept: it may quote the body
-		return none, c.finish(q.op, unreadable(a, ErrUnreadable))
-	}
-	return out, nil
-}
-
-// getList reads a list that comes without pages: all of data.
-func getList[T any](ctx context.Context, c *Client, q query) ([]T, error) {
-	a, err := c.get(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	var env envelope
-	list, ok := []json.RawMessage(nil), false
-	if json.Unmarshal(a.body, &env) == nil {
-		list, ok = elements(env.Data)
-	}
-	if !ok {
-		return nil, c.finish(q.op, unreadable(a, fmt.Errorf("%w: data is not a list", ErrUnreadable)))
-	}
-	out := make([]T, len(list))
-	for i, raw := range list {
-		if json.Unmarshal(raw, &out[i]) != nil {
-			return nil, c.finish(q.op, unreadable(a, fmt.Errorf("%w: element %d", ErrUnreadable, i)))
-		}
-	}
-	return out, nil
 }

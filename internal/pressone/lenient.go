@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	json "github.com/go-json-experiment/json/v1"
 )
 
@@ -90,14 +92,6 @@ func (n *integer) UnmarshalJSON(raw []byte) error {
 	v, err := strconv.ParseInt(string(d), 10, 64)
 	n.value, n.ok = v, err == nil
 	return nil
-}
-
-// pointer returns the number, or nil when there is none.
-func (n integer) pointer() *int64 {
-	if !n.ok {
-		return nil
-	}
-	return &n.value
 }
 
 // boolean is true or false, also as 1, 0, "1", "0", "true", "false"; nil for anything else.
@@ -189,6 +183,12 @@ func elements(raw json.RawMessage) ([]json.RawMessage, bool) {
 		return list, true
 	}
 	return nil, false
+}
+
+// decode reads a whole body from which it may follow that something was not bought. One that has the same name twice in an object
+// says one thing to us and another to others: it is not read at all. Looking takes a quarter of the time more.
+func decode(body []byte, into any) error {
+	return jsonv2.Unmarshal(body, into, json.DefaultOptionsV1(), jsontext.AllowDuplicateNames(false))
 }
 
 // envelope is what surrounds every success.

@@ -23,12 +23,6 @@ type Order struct {
 	Sims        []Sim     `json:"sims,omitempty"`   // those with an ICCID; in lists only when asked for
 }
 
-// Described reports whether the order bears exactly this description. PressOne's filter matches substrings and may ignore
-// case, so whoever looks for an order compares the whole.
-func (o Order) Described(description string) bool {
-	return o.Description != nil && *o.Description == description
-}
-
 // UnmarshalJSON reads an order as PressOne writes it, and as it is stored. It fails when there is no positive id; every
 // other field is read as well as it can be.
 func (o *Order) UnmarshalJSON(raw []byte) error {

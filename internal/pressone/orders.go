@@ -20,23 +20,14 @@ type OrderFilter struct {
 	Description string
 	Code        string
 	ICCID       string
-	Status      string // slug, exact
 
 	// CreatedFrom and CreatedTo bound the day of creation, both days included; hours are ignored. One alone leaves the other
 	// side open.
 	CreatedFrom, CreatedTo time.Time
 
-	Include []Include
+	// Details asks for the orders' eSIMs and status too; without it those fields are absent.
+	Details bool
 }
-
-// Include asks for more of an order.
-type Include string
-
-// What an order can include. Without them those fields are absent.
-const (
-	IncludeSims   Include = "sims"
-	IncludeStatus Include = "status"
-)
 
 // values are the filter as a query; false when it filters nothing.
 func (f OrderFilter) values() (url.Values, bool) {
@@ -49,11 +40,10 @@ func (f OrderFilter) values() (url.Values, bool) {
 	set("description", f.Description)
 	set("code", f.Code)
 	set("iccid", f.ICCID)
-	set("order_status", f.Status)
 	set("created_at", dayRange(f.CreatedFrom, f.CreatedTo))
 	filters := len(v) > 0
-	if include := includes(f.Include); include != "" {
-		v.Set("include", include)
+	if f.Details {
+		v.Set("include", details)
 	}
 	return v, filters
 }
@@ -72,13 +62,8 @@ func dayRange(from, to time.Time) string {
 	return from.UTC().Format(time.DateOnly) + " - " + to.UTC().Format(time.DateOnly)
 }
 
-func includes(list []Include) string {
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = string(v)
-	}
-	return strings.Join(out, ",")
-}
+// details is what an order can include.
+const details = "sims,status"
 
 // Orders returns every order that the filter selects. It reads every page: what it returns is complete, or it is an error.
 func (c *Client) Orders(ctx context.Context, f OrderFilter) ([]Order, error) {
@@ -122,6 +107,9 @@ func paged[K comparable, T any](
 		if err != nil {
 			return page{}, err
 		}
+		if age := a.header.Get("Age"); age != "" && age != "0" {
+			return page{}, fmt.Errorf("%w: it was kept in a cache", ErrIncomplete) // and what was bought since is not in it
+		}
 		return readPage(a.body)
 	}}
 	return func(yield func(T, error) bool) {
@@ -157,7 +145,7 @@ func (c *Client) Order(ctx context.Context, id int64) (Order, error) {
 	}
 	q := query{
 		op: OpGetOrder, path: "/orders/" + strconv.FormatInt(id, 10), oneThing: true,
-		values: url.Values{"include": {"sims,status"}},
+		values: url.Values{"include": {details}},
 	}
 	a, err := c.get(ctx, q)
 	if err != nil {

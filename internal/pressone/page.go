@@ -44,7 +44,7 @@ func readPage(body []byte) (page, error) {
 		Meta  json.RawMessage `json:"meta"`
 		Links json.RawMessage `json:"links"`
 	}
-	if json.Unmarshal(body, &wire) != nil {
+	if decode(body, &wire) != nil {
 		return page{}, fmt.Errorf("%w: not JSON", ErrUnreadable)
 	}
 	if readCode(wire.Code) != "" {

@@ -193,20 +193,20 @@ func TestOrders(t *testing.T) {
 			_, _ = fmt.Fprint(w, listPage("[]", 1, 1, 0))
 		})
 		_, err := newClient(t, base).Orders(t.Context(), OrderFilter{
-			Description: "ref&x=1", ICCID: "8944", Code: "2023", Status: "completed",
+			Description: "ref&x=1", ICCID: "8944", Code: "2023",
 			CreatedFrom: time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC), CreatedTo: time.Date(2026, 1, 3, 23, 30, 0, 0, time.FixedZone("", -3600)),
-			Include: []Include{IncludeSims, IncludeStatus},
+			Details: true,
 		})
 		require.NoError(t, err)
 		require.Equal(t, url.Values{
-			"filter[description]": {"ref&x=1"}, "filter[iccid]": {"8944"}, "filter[code]": {"2023"}, "filter[order_status]": {"completed"},
+			"filter[description]": {"ref&x=1"}, "filter[iccid]": {"8944"}, "filter[code]": {"2023"},
 			"filter[created_at]": {"2026-01-02 - 2026-01-04"}, "include": {"sims,status"}, "limit": {"100"}, "page": {"1"},
 		}, <-queries)
 	})
 
 	t.Run("refuses a filter that filters nothing", func(t *testing.T) {
 		t.Parallel()
-		_, err := newClient(t, "http://127.0.0.1:1/v2").Orders(t.Context(), OrderFilter{Description: " ", Include: []Include{IncludeSims}})
+		_, err := newClient(t, "http://127.0.0.1:1/v2").Orders(t.Context(), OrderFilter{Description: " ", Details: true})
 		require.ErrorIs(t, err, ErrInvalid)
 		require.True(t, requireError(t, err).NotSent)
 	})
@@ -249,4 +249,22 @@ func TestPagesAreBounded(t *testing.T) {
 	_, err := p.run(t.Context(), func(Order, error) bool { return true })
 	require.ErrorIs(t, err, ErrIncomplete)
 	require.Equal(t, pagesMax, next)
+}
+
+// Something between PressOne and us keeps answers. It is told not to, and what it has kept proves nothing: the order may have
+// been made since.
+func TestAListFromACache(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Pointer[http.Request]
+	base := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r)
+		w.Header().Set("Age", r.URL.Query().Get("filter[description]"))
+		_, _ = fmt.Fprint(w, `{"data":[],"meta":{"total":0,"last_page":1}}`)
+	})
+	c := newClient(t, base)
+	_, err := c.Orders(t.Context(), OrderFilter{Description: "0"})
+	require.NoError(t, err)
+	require.Equal(t, "no-cache", asked.Load().Header.Get("Cache-Control"))
+	_, err = c.Orders(t.Context(), OrderFilter{Description: "31"})
+	require.ErrorIs(t, err, ErrIncomplete)
 }

@@ -93,6 +93,9 @@ func (g *Gate) probe(ctx context.Context, p Pass) (Pass, time.Duration, error) {
 	return p, 0, nil // that the row could not be read does not take the probe away
 }
 
+// leaveTimeout bounds what it takes to tell the gate how a call went.
+const leaveTimeout = 5 * time.Second
+
 // Drop gives back a pass for a call that was not made.
 func (g *Gate) Drop(ctx context.Context, p Pass) error {
 	_, err := g.Leave(ctx, p, errNotCalled)
@@ -104,10 +107,15 @@ var errNotCalled = errors.New("pressone: not called")
 // Leave tells the gate how the call of a pass went, nil for a success, and reports whether that closed the lane.
 //
 // Outages are counted, and close the lane when there are too many in a row: see breaker. Being limited closes it for as
-// long as PressOne said; where it did not say, and when the account is refused, for a time that doubles with every failure in a
-// row. Everything else leaves the gate alone; so does, on the other lanes, a failure to get a token, which has closed its own
-// lane already.
+// long as PressOne said, and so does an outage if that was said in it; where it did not say, and when the account is refused,
+// for a time that doubles with every failure in a row. Everything else leaves the gate alone; so does, on the other lanes, a
+// failure to get a token, which has closed its own lane already.
+//
+// Whoever leaves has yet to commit what the call has brought. So that ctx has ended keeps nothing from being told, and Postgres is
+// not waited for for long: what it does not take holds here.
 func (g *Gate) Leave(ctx context.Context, p Pass, err error) (closed bool, _ error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
 	e, ours := errors.AsType[*Error](err)
 	elsewhere := ours && e.Operation == OpToken && p.lane != LaneToken
 	v := judge(err)
@@ -136,7 +144,7 @@ func (g *Gate) Leave(ctx context.Context, p Pass, err error) (closed bool, _ err
 		return false, errors.Join(problem, g.reset(ctx, p.lane))
 	case !ours, elsewhere:
 		return false, problem
-	case e.Limited:
+	case e.Limited, do == trip && e.RetryAfter > 0:
 		return true, errors.Join(problem, g.close(ctx, p.lane, reasonLimited, min(e.RetryAfter, closureMax)))
 	case e.Account:
 		return true, errors.Join(problem, g.close(ctx, p.lane, reasonAccount, 0))
@@ -155,13 +163,16 @@ func (g *Gate) Observe(ctx context.Context, lane Lane, err error) (closed bool, 
 }
 
 // $2 is the phase that the lane was in, as far as we know: of many workers only the first closes it. $3 is us, $4 and $5 are the
-// first and the longest time until a probe, in seconds. What else has closed the lane for longer goes on doing so.
+// first and the longest time until a probe, in seconds. What else has closed the lane for longer goes on doing so, and it is probed
+// after a pause.
 const tripGateSQL = `
 UPDATE provider_gate
-SET phase = 'down', ramp = 0, probe_by = '', reason = 'outage', failures = failures + 1, updated_at = now(),
+SET phase = 'down', ramp = 0, probe_by = '', failures = failures + 1, updated_at = now(),
+    reason  = CASE WHEN reason = 'paused' THEN reason ELSE 'outage' END,
+    beneath = CASE WHEN reason = 'paused' THEN 'outage' ELSE beneath END,
     closed_until = greatest(CASE WHEN phase = 'down' THEN '-infinity' ELSE closed_until END,
         now() + make_interval(secs => least($5::float8, $4::float8 * power(2, least(failures, 30)))))
-WHERE lane = $1 AND phase = $2 AND reason <> 'paused' AND (phase <> 'down' OR probe_by = $3 OR closed_until <= now())`
+WHERE lane = $1 AND phase = $2 AND (phase <> 'down' OR reason <> 'paused' AND (probe_by = $3 OR closed_until <= now()))`
 
 const reopenGateSQL = `
 UPDATE provider_gate

@@ -88,7 +88,7 @@ WHERE what = $1 AND name = $2`
 const resumeLaneSQL = `
 UPDATE provider_gate
 SET reason = beneath, beneath = '', beneath_until = '-infinity', probe_by = '', updated_at = now(),
-    closed_until = CASE WHEN phase = 'down' THEN '-infinity'
+    closed_until = CASE WHEN phase = 'down' AND beneath = 'outage' THEN '-infinity'
                         ELSE least(beneath_until, now() + make_interval(secs => $2::float8)) END
 WHERE lane = $1 AND reason = 'paused'`
 

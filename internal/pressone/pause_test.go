@@ -79,6 +79,55 @@ func TestPause(t *testing.T) {
 		require.True(t, p.Probe)
 	})
 
+	// What was in flight when she paused is answered with: wait five minutes. That is waited for after the pause.
+	t.Run("of a lane does not forget what PressOne asked for meanwhile", func(t *testing.T) {
+		t.Parallel()
+		gs := newGates(t, 1, cfg)
+		g := gs.all[0]
+		p, _, err := g.Enter(t.Context(), LaneWrite)
+		require.NoError(t, err)
+		_, err = g.Pause(t.Context(), write, "ann", "x")
+		require.NoError(t, err)
+		_, err = g.Leave(t.Context(), p, limitedFor(5*time.Minute))
+		require.NoError(t, err)
+		_, err = g.Leave(t.Context(), p, limitedFor(time.Second))
+		require.NoError(t, err)
+		requireClosedFor(t, g, LaneWrite, 24*time.Hour)
+		require.NoError(t, g.Resume(t.Context(), write, "ann", "x"))
+		requireClosedFor(t, g, LaneWrite, 5*time.Minute)
+		v, err := g.View(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, reasonLimited, v.Lanes[1].Reason)
+		require.Equal(t, 1, v.Lanes[1].Failures)
+	})
+
+	// She paused because PressOne went away, and what was in flight is lost. After the pause one call finds out whether it is back.
+	t.Run("of a lane does not forget an outage", func(t *testing.T) {
+		t.Parallel()
+		gs := newGates(t, 1, cfg)
+		g := gs.all[0]
+		p, _, err := g.Enter(t.Context(), LaneWrite)
+		require.NoError(t, err)
+		_, err = g.Pause(t.Context(), write, "ann", "x")
+		require.NoError(t, err)
+		for range tripAfter + 3 {
+			_, err = g.Leave(t.Context(), p, lost)
+			require.NoError(t, err)
+		}
+		requireClosedFor(t, g, LaneWrite, 24*time.Hour)
+		v, err := g.View(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, LaneView{Lane: LaneWrite, Reason: reasonPaused, Phase: string(phaseDown), Failures: 1}, v.Lanes[1])
+		require.NoError(t, g.Resume(t.Context(), write, "ann", "x"))
+		v, err = g.View(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, reasonOutage, v.Lanes[1].Reason)
+		require.Equal(t, 1, g.Room(LaneWrite))
+		p, _, err = g.Enter(t.Context(), LaneWrite)
+		require.NoError(t, err)
+		require.True(t, p.Probe)
+	})
+
 	// A kind is paused for all workers, and all lanes stay open.
 	t.Run("of a kind is known to all workers", func(t *testing.T) {
 		t.Parallel()

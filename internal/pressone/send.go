@@ -252,7 +252,7 @@ func dialTLS(ctx context.Context, network, addr string, cfg *tls.Config) (net.Co
 
 // do sends req once, and returns the answer with its whole body. Without an answer it returns what is known: NotSent and
 // NotApplied when not one byte was handed to the kernel, Unknown otherwise.
-func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer, error) {
+func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer, *Error) {
 	if _, ok := ctx.Deadline(); !ok {
 		bounded, cancel := context.WithTimeout(ctx, submitTimeout)
 		defer cancel()
@@ -276,5 +276,5 @@ func (d *sender) do(ctx context.Context, guard Guard, req *http.Request) (answer
 		return answer{}, e
 	}
 	defer func() { _ = res.Body.Close() }()
-	return readAnswer(res, d.now()), nil
+	return readAnswer(res, bodyMax, d.now()), nil
 }

@@ -26,15 +26,10 @@ var expected = map[int][]int{
 	http.StatusGatewayTimeout:        {0},
 }
 
-// asked are the operations that the programs use.
-var asked = []Operation{
-	OpSubmitOrder, OpSubmitTopup, OpToken, OpListOrders, OpGetOrder, OpGetSim, OpListTopups, OpGetBalance,
-}
-
 // expect creates the series of every answer that is to be expected, at zero. An answer that
 // nobody has documented creates its own when it comes.
 func (m *Metrics) expect() {
-	for _, op := range asked {
+	for _, op := range operations {
 		how := read
 		if op == OpSubmitOrder || op == OpSubmitTopup {
 			how = post

@@ -1,9 +1,11 @@
 package pressone
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 
@@ -67,6 +69,38 @@ func (s *Sim) UnmarshalJSON(raw []byte) error {
 		s.ICCID = iccid
 	}
 	return nil
+}
+
+// Sim returns one eSIM as PressOne has it now.
+func (c *Client) Sim(ctx context.Context, iccid string) (Sim, error) {
+	path, e := simPath(OpGetSim, iccid, "")
+	if e != nil {
+		return Sim{}, e
+	}
+	q := query{op: OpGetSim, path: path, oneThing: true}
+	a, err := c.get(ctx, q)
+	if err != nil {
+		return Sim{}, err
+	}
+	var answer struct {
+		Data Sim `json:"data"`
+	}
+	if json.Unmarshal(a.body, &answer) != nil { // the error is not kept: it may quote the body
+		return Sim{}, c.finish(q.op, unreadable(a, ErrUnreadable))
+	}
+	if answer.Data.ICCID != iccid {
+		return Sim{}, c.finish(q.op, unreadable(a, fmt.Errorf("%w: another eSIM", ErrUnreadable)))
+	}
+	return answer.Data, nil
+}
+
+// simPath is the path of one eSIM, or of something of it. An ICCID that is none is refused: with an empty one PressOne
+// answers with the list of all eSIMs.
+func simPath(op Operation, iccid, of string) (string, error) {
+	if !isICCID(iccid) {
+		return "", invalid(op, "iccid is not 18–22 digits")
+	}
+	return "/sims/" + url.PathEscape(iccid) + of, nil
 }
 
 // isICCID reports whether s is 18–22 digits.

@@ -97,7 +97,7 @@ func (c *Client) submit(ctx context.Context, op Operation, guard Guard, path str
 	if e == nil {
 		return receipt, nil
 	}
-	if e.Status != http.StatusUnauthorized {
+	if e.Status != http.StatusUnauthorized || e.Disposition != NotApplied {
 		return receipt, e
 	}
 	// A token that cannot be replaced leaves the 401 as the answer, unless getting one says more.
@@ -136,12 +136,9 @@ func (c *Client) submitOnce(
 		return Receipt{}, &Error{Disposition: NotApplied, NotSent: true, Err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+string(token.Value))
-	a, err := c.sender.do(ctx, guard, req)
-	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			return Receipt{}, e
-		}
-		return Receipt{}, &Error{Err: err}
+	a, e := c.sender.do(ctx, guard, req)
+	if e != nil {
+		return Receipt{}, e
 	}
 	if a.cut == nil && a.status >= 200 && a.status <= 299 {
 		order, err := ReadOrder(a.body)

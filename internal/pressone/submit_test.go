@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -31,7 +32,7 @@ func TestSubmitOrder(t *testing.T) {
 		require.Equal(t, int64(9666), r.Order.ID)
 		require.Equal(t, 1, r.Order.Quantity)
 		require.Equal(t, Decimal("9.5"), r.Order.Price)
-		require.True(t, r.Order.Described(anOrder.Description))
+		require.Equal(t, anOrder.Description, *r.Order.Description)
 		require.Equal(t, time.Date(2023, 2, 27, 14, 9, 55, 0, time.UTC), r.Order.CreatedAt)
 		require.Len(t, r.Order.Sims, 1)
 		require.True(t, r.Order.Sims[0].Installable())
@@ -181,6 +182,17 @@ func TestSubmitOrder(t *testing.T) {
 		e := requireError(t, err)
 		require.Equal(t, Unknown, e.Disposition)
 		require.Len(t, e.Raw, bodyMax)
+	})
+
+	// It breaks off exactly where reading stops. That it is as long as it may be does not make it whole.
+	t.Run("notices that an answer of just the longest length broke off", func(t *testing.T) {
+		t.Parallel()
+		body := `{"code":34}` + strings.Repeat(" ", bodyMax-len(`{"code":34}`))
+		s := serveRaw(t, listen(t), func(int, string) reply {
+			return reply{bytes: fmt.Sprintf("HTTP/1.1 422 X\r\nContent-Length: %d\r\n\r\n%s", bodyMax+1, body), close: true}
+		})
+		_, err := newClient(t, s.url()).SubmitOrder(t.Context(), goAhead, anOrder)
+		require.Equal(t, Unknown, requireError(t, err).Disposition)
 	})
 
 	t.Run("takes an order id that is text", func(t *testing.T) {
@@ -450,6 +462,17 @@ func TestSubmitRefreshesTheTokenOnce(t *testing.T) {
 		require.True(t, e.Account)
 		require.False(t, e.NotSent)
 		require.Len(t, s.requests(), 2)
+	})
+
+	// A 401 with an order in it is no definite no.
+	t.Run("but not where the 401 shows an order", func(t *testing.T) {
+		t.Parallel()
+		s := serveRaw(t, listen(t), func(int, string) reply { return answerWith(401, orderBody) })
+		_, err := newClient(t, s.url()).SubmitOrder(t.Context(), goAhead, anOrder)
+		e := requireError(t, err)
+		require.Equal(t, Unknown, e.Disposition)
+		require.Contains(t, string(e.Raw), `"id":`)
+		require.Len(t, s.requests(), 1)
 	})
 
 	t.Run("and the guard can stop the second", func(t *testing.T) {

@@ -20,20 +20,15 @@ const scope = "esimflow/internal/pressone"
 type route struct{ method, template string }
 
 var routes = map[Operation]route{
-	OpSubmitOrder:       {"POST", "/orders"},
-	OpSubmitTopup:       {"POST", "/orders/topups"},
-	OpToken:             {"POST", "/token"},
-	OpListOrders:        {"GET", "/orders"},
-	OpGetOrder:          {"GET", "/orders/{id}"},
-	OpListSims:          {"GET", "/sims"},
-	OpGetSim:            {"GET", "/sims/{iccid}"},
-	OpGetUsage:          {"GET", "/sims/{iccid}/usage"},
-	OpGetHistory:        {"GET", "/sims/{iccid}/packages"},
-	OpListTopups:        {"GET", "/sims/{iccid}/topups"},
-	OpGetInstructions:   {"GET", "/sims/{iccid}/instructions"},
-	OpCompatibleDevices: {"GET", "/compatible-devices-lite"},
-	OpGetBalance:        {"GET", "/balance"},
-	OpListPackages:      {"GET", "/packages"},
+	OpSubmitOrder:  {"POST", "/orders"},
+	OpSubmitTopup:  {"POST", "/orders/topups"},
+	OpToken:        {"POST", "/token"},
+	OpListOrders:   {"GET", "/orders"},
+	OpGetOrder:     {"GET", "/orders/{id}"},
+	OpGetSim:       {"GET", "/sims/{iccid}"},
+	OpListTopups:   {"GET", "/sims/{iccid}/topups"},
+	OpGetBalance:   {"GET", "/balance"},
+	OpListPackages: {"GET", "/packages"},
 }
 
 // tracing makes spans of requests; the zero value makes none.

@@ -17,7 +17,7 @@ func installable(id int64) (Event, oneProvider) {
 	sim := pressone.Sim{ICCID: "8901234567890123456", LPA: "rsp.example", MatchingID: "M", QRCode: "LPA:1$rsp.example$M"}
 	order := bought(id).Order
 	order.Quantity, order.Sims = 1, []pressone.Sim{sim}
-	return answered(pressone.Receipt{Order: order, Status: 200, Raw: []byte("raw")}, nil),
+	return answered(Saga{}, pressone.Receipt{Order: order, Status: 200, Raw: []byte("raw")}, nil),
 		oneProvider{sim: func() (pressone.Sim, error) { return sim, nil }, orders: func() []pressone.Order { return nil }}
 }
 

@@ -2,6 +2,7 @@ package saga
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +16,9 @@ import (
 // although the argument names it too: the partial indexes are used only if it is. A state of
 // a newer version is not among these, and is left alone. The array keeps the planner from
 // expecting many, and reading whole tables. Of paused kinds, $4, nothing pending is taken but
-// to give up; that is looked for only where something is closed.
+// to give up; that is looked for only where something is closed. Then new requests of the
+// other kinds, $5, are found by the index of what waits, which has the kind: however many
+// paused ones wait in front, nobody steps over them.
 const claimSQL = `
 WITH begun AS (
     SELECT id
@@ -30,10 +33,22 @@ WITH begun AS (
     SELECT id
     FROM saga
     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
-      AND kind <> ALL($4)
+      AND cardinality($4::text[]) = 0
     ORDER BY due_at
     LIMIT $3 - (SELECT count(*) FROM begun)
     FOR UPDATE SKIP LOCKED
+), unpaused AS (
+    SELECT one.id
+    FROM unnest($5::text[]) AS open (kind), LATERAL (
+        SELECT id
+        FROM saga
+        WHERE CASE WHEN worker IS NULL THEN stage IN ('pending', 'unknown', 'polling') END
+          AND stage = 'pending' AND saga.kind = open.kind AND failures = 0 AND due_at <= now() AND 'pending' = ANY($2)
+        ORDER BY deadline_at
+        LIMIT $3 - (SELECT count(*) FROM begun)
+        FOR UPDATE SKIP LOCKED
+    ) AS one
+    LIMIT $3 - (SELECT count(*) FROM begun)
 ), late AS (
     SELECT id
     FROM saga
@@ -45,7 +60,7 @@ WITH begun AS (
 ), s AS (
     UPDATE saga
     SET worker = $1, version = version + 1, updated_at = now()
-    WHERE id = ANY(ARRAY(SELECT id FROM begun UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM late))
+    WHERE id = ANY(ARRAY(SELECT id FROM begun UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM unpaused UNION ALL SELECT id FROM late))
       AND EXISTS (SELECT FROM worker WHERE id = $1 AND expires_at > now())
     RETURNING saga.*
 )
@@ -60,7 +75,7 @@ SELECT COALESCE(EXTRACT(EPOCH FROM LEAST(
        AND (stage <> 'pending' OR kind <> ALL($2::text[]))),
     (SELECT MIN(due_at)
      FROM saga
-     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND 'pending' = ANY($1) AND kind <> ALL($2::text[]))
+     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND 'pending' = ANY($1) AND cardinality($2::text[]) = 0)
 ) - now()), 3600)::float8`
 
 // Plans are kept, and one made while a table was small must not scan it when it is large.
@@ -71,15 +86,19 @@ const plannedSQL = `SELECT set_config('enable_seqscan', 'off', true)`
 // ones wait, they do not wait behind them. Sagas past their deadline are taken in any
 // state: giving up needs no open lane. Pending ones of paused kinds wait likewise. It also
 // returns how long it is until the next one in these states is due; an hour if there is none.
+// While a kind is paused, new requests do not count in that: whoever let one go knows.
 func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int, paused ...message.Kind) (sagas []Saga, next time.Duration, err error) {
-	if paused == nil {
+	open := []message.Kind{}
+	if len(paused) > 0 {
+		open = slices.DeleteFunc(message.Kinds(), func(k message.Kind) bool { return slices.Contains(paused, k) })
+	} else {
 		paused = []message.Kind{} // not NULL, which nothing is unequal to
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	var b pgx.Batch // one round trip is one transaction
 	b.Queue(plannedSQL)
-	b.Queue(claimSQL, worker, states, n, paused).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(claimSQL, worker, states, n, paused, open).Query(func(rows pgx.Rows) (err error) {
 		sagas, err = st.collect(rows, nil)
 		return err
 	})

@@ -1,10 +1,12 @@
 package saga
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/message"
@@ -92,4 +94,38 @@ func TestPausedKindsAreNotClaimed(t *testing.T) {
 	require.Equal(t, []uuid.UUID{fresh.ID}, ids, "it is late")
 	ids, _ = claim()
 	require.Equal(t, []uuid.UUID{refused.ID}, ids)
+}
+
+const thousandsSQL = `
+INSERT INTO saga (id, kind, request_id, reference, fingerprint, package_id, quantity, state, requested_at, due_at, deadline_at)
+SELECT gen_random_uuid(), 'order', 'r' || n, 'ref' || n, '', 'p', 1, 'pending', now(), now() - interval '1 hour', now() + interval '1 hour'
+FROM generate_series(1, 5000) AS n`
+
+// Orders are paused and pile up, all of them older than a top-up that may be claimed. Postgres does not go through them to find it.
+func TestPausedRequestsAreNotSteppedOver(t *testing.T) {
+	b := setupStore(t)
+	_, err := b.db.Exec(t.Context(), thousandsSQL)
+	require.NoError(t, err)
+	_, err = b.db.Exec(t.Context(), "ANALYZE saga")
+	require.NoError(t, err)
+	topup := b.accept(message.Request{Kind: message.Topup, ICCID: "8934000000000008728"}, false)
+	_, err = b.db.Exec(t.Context(), "UPDATE saga SET due_at = now() - interval '1 second' WHERE id = $1", topup.ID)
+	require.NoError(t, err)
+	states, paused, open := []State{Pending, Unknown, Polling}, []message.Kind{message.Order}, []message.Kind{message.Topup}
+	for sql, args := range map[string][]any{claimSQL: {b.lease.ID(), states, 10, paused, open}, nextDueSQL: {states, paused}} {
+		tx, err := b.db.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), plannedSQL)
+		require.NoError(t, err)
+		rows, err := tx.Query(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) "+sql, args...)
+		require.NoError(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		require.NoError(t, tx.Rollback(t.Context()))
+		require.NotRegexp(t, `Rows Removed by Filter: \d{3}`, strings.Join(plan, "\n"))
+	}
+	all, _, err := b.store.Claim(t.Context(), b.lease.ID(), states, 10, paused...)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, topup.ID, all[0].ID)
 }

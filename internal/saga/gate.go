@@ -119,7 +119,7 @@ func (r *Runner) enter(ctx context.Context, s Saga, lane pressone.Lane) (presson
 
 // leave tells the gate how a call went.
 func (r *Runner) leave(ctx context.Context, p pressone.Pass, lane pressone.Lane, err error) {
-	closed, problem := r.Gate.Leave(context.WithoutCancel(ctx), p, err)
+	closed, problem := r.Gate.Leave(ctx, p, err)
 	if closed {
 		r.Log.WarnContext(ctx, "lane closed", "lane", lane, "err", err)
 	}
@@ -132,7 +132,7 @@ func (r *Runner) leave(ctx context.Context, p pressone.Pass, lane pressone.Lane,
 func (r *Runner) drop(ctx context.Context, id uuid.UUID) {
 	r.passes.arrive(id, "")
 	if p, ok := r.passes.take(id); ok {
-		if err := r.Gate.Drop(context.WithoutCancel(ctx), p); err != nil {
+		if err := r.Gate.Drop(ctx, p); err != nil {
 			r.Log.WarnContext(ctx, "gate was not updated", "err", err)
 		}
 	}

@@ -103,7 +103,7 @@ func (r *Runner) lookUpTopup(ctx context.Context, s Saga) (Event, error) {
 
 // orders reads a complete list, and which of its orders other sagas own.
 func (r *Runner) orders(ctx context.Context, s Saga, f pressone.OrderFilter) ([]pressone.Order, map[int64]bool, error) {
-	f.Include = []pressone.Include{pressone.IncludeSims, pressone.IncludeStatus}
+	f.Details = true
 	all, err := r.Provider.Orders(ctx, f)
 	if err != nil {
 		return nil, nil, err

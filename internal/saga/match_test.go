@@ -177,3 +177,18 @@ func TestNamelessOrdersOfAnotherTimeUnderLoad(t *testing.T) {
 	l.owned = map[int64]bool{1: true}
 	require.Empty(t, matchTopup(s, l).Name)
 }
+
+// Two answers have changed places on their way. Neither saga takes the other's order for its own: what it has bought is looked for.
+// A description that PressOne has written itself says nothing against it.
+func TestAnAnswerToAnotherSubmission(t *testing.T) {
+	t.Parallel()
+	s := Saga{Reference: ourReference}
+	for description, want := range map[string]EventName{
+		otherReference: OutcomeUnknown, ourReference: Submitted, strings.ToUpper(ourReference): Submitted, "1 sim p-7days-1gb": Submitted, "": Submitted,
+	} {
+		e := answered(s, pressone.Receipt{Order: listed(1, description, ""), Status: 200, Raw: []byte("raw")}, nil)
+		require.Equal(t, want, e.Name, description)
+		require.Equal(t, "raw", string(e.Answer.Body), "it is kept")
+		require.False(t, e.Free)
+	}
+}

@@ -199,7 +199,7 @@ func TestAnswersTellWhatWasBought(t *testing.T) {
 	require.NoError(t, err)
 	s := b.accept(message.Request{}, true)
 	require.NoError(t, b.store.KeepAnswer(t.Context(), s.ID, 1, Answer{Status: 200, Body: []byte(`{"data":{"id":8}}`)}))
-	s = b.apply(s, answered(pressone.Receipt{Order: order, Raw: body, Status: 200}, nil))
+	s = b.apply(s, answered(s, pressone.Receipt{Order: order, Raw: body, Status: 200}, nil))
 	require.Zero(t, b.count("SELECT count(*) FROM saga_purchase"))
 	got, err := b.store.Get(t.Context(), s.ID)
 	require.NoError(t, err)

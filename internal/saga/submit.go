@@ -119,7 +119,7 @@ func (r *Runner) submit(ctx, work context.Context, s Saga) Event {
 		})
 	}
 	r.leave(work, pass, pressone.LaneWrite, err)
-	e := answered(receipt, err)
+	e := answered(s, receipt, err)
 	if pass.Probe && (e.Name == NotApplied || e.Name == OutcomeUnknown) {
 		e.Free = true // it was made for everybody. What it may have bought is looked for all the same
 	}
@@ -127,12 +127,15 @@ func (r *Runner) submit(ctx, work context.Context, s Saga) Event {
 }
 
 // answered says what an answer to a submission, or the lack of one, means to the saga. It
-// is the only switch on a submission's Disposition.
-func answered(receipt pressone.Receipt, err error) Event {
-	if err == nil {
+// is the only switch on a submission's Disposition. An order that bears the reference of
+// another saga is not ours, however it got here; ours has yet to be found.
+func answered(s Saga, receipt pressone.Receipt, err error) Event {
+	switch answer := (&Answer{Status: receipt.Status, Body: receipt.Raw}); {
+	case err == nil && bearsReference(receipt.Order) && !Bears(receipt.Order, s.Reference):
+		return Event{Name: OutcomeUnknown, Seen: fmt.Sprintf("order %d, which has another saga's reference", receipt.Order.ID), Answer: answer}
+	case err == nil:
 		return Event{
-			Name: Submitted, Seen: describe(receipt.Order), Purchase: &Purchase{Order: receipt.Order, answered: true},
-			Answer: &Answer{Status: receipt.Status, Body: receipt.Raw},
+			Name: Submitted, Seen: describe(receipt.Order), Purchase: &Purchase{Order: receipt.Order, answered: true}, Answer: answer,
 		}
 	}
 	e := failure(err)
