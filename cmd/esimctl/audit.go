@@ -129,30 +129,22 @@ func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
 
 func newAuditListCommand(c *cli) *cobra.Command {
 	return listing[audit.Run]{
-		use: "list", short: "List audits, the latest first", path: "audits", limit: 20,
-		nothing: "There was no audit yet.",
+		path: "audits", limit: 20, nothing: "There was no audit yet.",
 		write: func(w io.Writer, all []audit.Run) error {
-			t := table{head: []string{"AUDIT", "DAYS", "STATE", "ORDERS", "BY", "AGE"}}
+			t := table{head: []string{"AUDIT", "DAYS", "STATE", "ORDERS", "BY", "AGE"}, cut: 4}
 			for _, r := range all {
 				t.add(r.ID.String(), r.From.Format(time.DateOnly)+" to "+r.To.Format(time.DateOnly), r.State,
 					strconv.FormatInt(r.Orders, 10), orDash(r.RequestedBy), age(r.StartedAt))
 			}
 			return t.write(w)
 		},
-	}.command(c)
+	}.command(c, &cobra.Command{Use: "list", Short: "List audits, the latest first"})
 }
 
 func newAuditShowCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use: "show ID", Short: "Show an audit and what it found", Args: exactly("ID"), ValidArgsFunction: auditIDs(c),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := uuid.Parse(args[0])
-			if err != nil {
-				return usagef("%q is not the id of an audit", args[0])
-			}
-			return c.auditShow(cmd.Context(), id)
-		},
-	}
+	return anAudit.takes(c, &cobra.Command{Use: "show ID", Short: "Show an audit and what it found"}, func(cmd *cobra.Command, id uuid.UUID) error {
+		return c.auditShow(cmd.Context(), id)
+	})
 }
 
 func writeRun(w io.Writer, r audit.Run) error {

@@ -44,7 +44,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	if err := verb(root, args); err != nil {
-		c.say("esimctl: %v", err)
+		c.say("esimctl: %v\nSee 'esimctl --help'.", err)
 		return exitUsage
 	}
 	cmd, err := root.ExecuteContextC(ctx)
@@ -57,7 +57,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	if own, ok := errors.AsType[*ranError](err); ok {
 		code, err = codeOf(own.err), own.err
 	}
-	c.say("esimctl: %v", err)
+	c.say("esimctl: %v", plainly(err))
 	if code == exitUsage {
 		c.say("See '%s --help'.", cmd.CommandPath())
 	}
@@ -77,7 +77,8 @@ Every variable is described in docs/config.md.
 Data goes to stdout and talk to stderr; with --json, data is JSON. Whatever changes
 something records who did it (--actor) and why (--reason).
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 5 partly done.`,
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused (by a
+worker, or by whoever was asked), 5 partly done.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -94,6 +95,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 		newKeysCommand(c), newRestoreCommand(c), newPrivacyCommand(c),
 		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongValue(err) })
 	noFiles(root)
 	markRun(root)
 	return root
@@ -150,7 +152,8 @@ func verb(root *cobra.Command, args []string) error {
 			return fmt.Errorf("there is no command %q, only: %s", path(cmd)+" "+arg, strings.Join(names, ", "))
 		}
 	}
-	return fmt.Errorf("which command of %s? %s", cmd.CommandPath(), strings.Join(names, ", "))
+	which := fmt.Sprintf("which command of %s? %s", cmd.CommandPath(), strings.Join(names, ", "))
+	return errors.New(strings.Join(wrapWords(which, tableWidth-len("esimctl: ")), "\n"))
 }
 
 // path is how a command is called, without the program's name.
@@ -177,6 +180,10 @@ func (c *cli) print(v any, text func(w io.Writer) error) error {
 	if !c.json {
 		return text(c.out)
 	}
+	return c.printJSON(v)
+}
+
+func (c *cli) printJSON(v any) error {
 	enc := json.NewEncoder(c.out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,31 +127,6 @@ func TestCompletion(t *testing.T) {
 		require.Contains(t, strings.Split(runIn(t, nil, args...).out, "\n"), want, line)
 	}
 	require.Contains(t, runIn(t, nil, "completion", "bash").out, "esimctl")
-}
-
-func TestConfirm(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		n      int
-		answer string
-		yes    bool
-	}{
-		{1, "y\n", true},
-		{100, "YES\n", true},
-		{100, "\n", false},
-		{100, "n\n", false},
-		{100, "", false},
-		{101, "y\n", false},
-		{101, "100\n", false},
-		{101, "101\n", true},
-	} {
-		var errOut logBuffer
-		err := (&cli{in: strings.NewReader(c.answer), err: &errOut, interactive: true}).confirm(t.Context(), false, c.n, 0)
-		require.Equal(t, c.yes, err == nil, "%d %q", c.n, c.answer)
-		require.Contains(t, errOut.String(), strconv.Itoa(c.n))
-	}
-	require.NoError(t, (&cli{}).confirm(t.Context(), true, 1000, 0), "--yes asks nobody")
-	require.Equal(t, exitUsage, codeOf((&cli{}).confirm(t.Context(), false, 1, 0)), "nobody is there to be asked")
 }
 
 func TestTablesFit(t *testing.T) {
