@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
@@ -132,5 +133,34 @@ func noFiles(cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		noFiles(sub)
+	}
+}
+
+// bashWords is what the script for bash needs of the package bash-completion, for where that
+// is not installed: the words up to the cursor, as far as blanks tell them apart.
+const bashWords = `if ! declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+    _get_comp_words_by_ref() {
+        local line=${COMP_LINE:0:COMP_POINT}
+        read -ra words <<<"$line"
+        [[ $line == *" " ]] && words+=("")
+        cword=$((${#words[@]} - 1)) cur=${words[${#words[@]} - 1]} prev=${words[${#words[@]} - 2]}
+    }
+fi
+
+`
+
+// bashAlone has the script for bash bring bashWords.
+func bashAlone(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	cmd, _, err := root.Find([]string{"completion", "bash"})
+	if err != nil {
+		panic(err) // cobra has no such command any more
+	}
+	script := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if _, err := io.WriteString(root.OutOrStdout(), bashWords); err != nil {
+			return err
+		}
+		return script(cmd, args)
 	}
 }

@@ -38,7 +38,7 @@ func TestDev(t *testing.T) {
 	_, last, _ := strings.Cut(talk.String(), "Running on")
 	console := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(last)
 	require.NotEmpty(t, console, last)
-	page, err := http.Get(console) //nolint:noctx // it is there
+	page, err := http.Get(console)
 	require.NoError(t, err)
 	body, err := io.ReadAll(page.Body)
 	require.NoError(t, err)

@@ -102,7 +102,8 @@ func testAdopt(t *testing.T, s *stack) {
 	s.awaitState("lost-and-bought", saga.Completed)
 	shown := s.ok("saga", "show", "lost-and-bought")
 	require.Contains(t, shown, "by maria: seen in their")
-	s.exits(exitRefused, "saga", "adopt", "lost-and-bought", "--order", number, "--reason", "again")
+	again := s.exits(exitRefused, "saga", "adopt", "lost-and-bought", "--order", number, "--reason", "again")
+	require.Equal(t, "esimctl: refused: a saga that is completed cannot be adopted\n", again.err)
 	require.Len(t, s.sim.Ledger().Package("lost-and-bought"), 1)
 	require.Contains(t, s.ok("dlq", "list", "--status", "adopted"), "lost-and-bought")
 }

@@ -43,6 +43,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
+	bashAlone(root)
 	if err := verb(root, args); err != nil {
 		c.say("esimctl: %v\nSee 'esimctl --help'.", err)
 		return exitUsage
@@ -133,7 +134,6 @@ func markRun(cmd *cobra.Command) {
 // help of one that does not, and report success.
 func verb(root *cobra.Command, args []string) error {
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return nil //nolint:nilerr // cobra says it, with suggestions
