@@ -75,9 +75,9 @@ func TestBashAloneCompletes(t *testing.T) {
 	bin := t.TempDir()
 	require.NoError(t, os.Symlink(self, filepath.Join(bin, "esimctl"))) // see TestMain
 	for line, want := range map[string]string{
-		"esimctl dlq list --class insuff":   "insufficient_credit",
-		"esimctl saga list --kind=":         "topup",
-		"esimctl saga confirm-":             "confirm-absent",
+		"esimctl dlq list --class insuff":    "insufficient_credit",
+		"esimctl saga list --kind=":          "topup",
+		"esimctl saga confirm-":              "confirm-absent",
 		`esimctl pause --reason "x" --lane `: "write",
 	} {
 		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "--noprofile", "-c", `
