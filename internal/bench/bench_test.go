@@ -166,14 +166,3 @@ func TestPreloadComment(t *testing.T) {
 		require.False(t, ok, text)
 	}
 }
-
-func TestProfileIsTakenOnceAtATime(t *testing.T) {
-	t.Parallel()
-	var p profile
-	require.Error(t, p.stop())
-	require.NoError(t, p.start(t.TempDir()+"/x"))
-	require.Error(t, p.start(t.TempDir()+"/y"))
-	require.NoError(t, p.stop())
-	require.FileExists(t, p.path+".cpu.pprof")
-	require.FileExists(t, p.path+".allocs.pprof")
-}
