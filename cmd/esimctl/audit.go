@@ -73,24 +73,29 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		return c.print(run, func(w io.Writer) error { return writeRun(w, run) })
 	}
 	c.say("Audit %s: a worker does it, and goes on if this is interrupted.", run.ID)
+	report, err := c.awaitAudit(ctx, cl, run)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
+	}
+	if err != nil {
+		return err
+	}
+	return c.auditReport(report)
+}
+
+// awaitAudit waits until a run has ended.
+func (c *cli) awaitAudit(ctx context.Context, cl *client, run audit.Run) (report audit.Report, err error) {
 	bar := newBar(c.err)
 	defer bar.done()
-	for run.State == "running" {
-		drawAudit(bar, run)
-		select {
-		case <-ctx.Done():
-			bar.done()
-			return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
-		case <-time.After(auditPause):
+	for {
+		if report, err = get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
+			return report, err
 		}
-		report, err := get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil)
-		if err != nil {
-			return err
+		drawAudit(bar, report.Run)
+		if !sleep(ctx, auditPause) {
+			return report, errNotResumed
 		}
-		run = report.Run
 	}
-	bar.done()
-	return c.auditShow(ctx, run.ID)
 }
 
 // drawAudit shows how many of its days an audit has read.
@@ -104,15 +109,8 @@ func drawAudit(b *bar, r audit.Run) {
 	b.draw(done, days, text)
 }
 
-func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	report, err := get[audit.Report](ctx, cl, "audits/"+id.String(), nil)
-	if err != nil {
-		return err
-	}
+// auditReport prints what an audit has found, and fails while some of it is open.
+func (c *cli) auditReport(report audit.Report) error {
 	if err := c.print(report, func(w io.Writer) error { return writeReport(w, report) }); err != nil {
 		return err
 	}
@@ -143,7 +141,15 @@ func newAuditListCommand(c *cli) *cobra.Command {
 
 func newAuditShowCommand(c *cli) *cobra.Command {
 	return anAudit.takes(c, &cobra.Command{Use: "show ID", Short: "Show an audit and what it found"}, func(cmd *cobra.Command, id uuid.UUID) error {
-		return c.auditShow(cmd.Context(), id)
+		cl, err := c.client()
+		if err != nil {
+			return err
+		}
+		report, err := get[audit.Report](cmd.Context(), cl, "audits/"+id.String(), nil)
+		if err != nil {
+			return err
+		}
+		return c.auditReport(report)
 	})
 }
 

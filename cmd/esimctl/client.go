@@ -117,7 +117,7 @@ func call[T any](ctx context.Context, cl *client, method, path string, body []by
 // unreachable says what to do when there is no answer.
 func (cl *client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+		return errors.New("interrupted")
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err

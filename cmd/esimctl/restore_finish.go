@@ -67,6 +67,8 @@ by hand and dismiss the finding, and call it again. Otherwise ordering is resume
 	return cmd
 }
 
+var errNotResumed = errors.New("interrupted: nothing was resumed")
+
 var errNotBegun = exitf(exitRefused, "orders and top-ups are not paused by esimctl restore begin: see esimctl gate show")
 
 // restoring finds the pauses that a restored database is under, and to when it was restored.
@@ -99,8 +101,8 @@ func (c *cli) awaitRequests(ctx context.Context) error {
 				said = left
 				c.say("%d requests are yet to be taken", left)
 			}
-			if err := wait(ctx, auditPause); err != nil {
-				return err
+			if !sleep(ctx, auditPause) {
+				return errNotResumed
 			}
 		}
 	})
@@ -111,8 +113,8 @@ func (c *cli) awaitSettled(ctx context.Context, pauses []pressone.Pause, settle 
 	for _, p := range pauses {
 		if d := time.Until(p.Since.Add(settle)); d > 0 {
 			c.say("waiting %s for what was sent before to settle", d.Round(time.Second))
-			if err := wait(ctx, d); err != nil {
-				return err
+			if !sleep(ctx, d) {
+				return errNotResumed
 			}
 		}
 	}
@@ -162,29 +164,4 @@ func (c *cli) auditRestored(ctx context.Context, cl *client, copiedAt time.Time,
 			"or deliver by hand, then esimctl audit dismiss; and call it again", left)
 	}
 	return nil
-}
-
-// awaitAudit waits until a run has ended.
-func (c *cli) awaitAudit(ctx context.Context, cl *client, run audit.Run) (report audit.Report, err error) {
-	bar := newBar(c.err)
-	defer bar.done()
-	for {
-		if report, err = get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
-			return report, err
-		}
-		drawAudit(bar, report.Run)
-		if err := wait(ctx, auditPause); err != nil {
-			return report, err
-		}
-	}
-}
-
-// wait waits, unless it is interrupted.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted: nothing was resumed")
-	case <-time.After(d):
-		return nil
-	}
 }
