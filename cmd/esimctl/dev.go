@@ -47,8 +47,6 @@ ports 8080 and 9464.`,
 				c.say("\nStopped; nothing is left of it.")
 			case err == nil && !once:
 				c.say("\nStopped; esimctl dev --data %s goes on with it.", dir)
-			case cmd.Context().Err() != nil && errors.Is(err, context.Canceled):
-				return errors.New("interrupted")
 			}
 			return err
 		},

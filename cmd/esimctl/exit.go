@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,7 +52,10 @@ func codeOf(err error) int {
 }
 
 // plainly says what to do where a library only says that it has failed.
-func plainly(err error) error {
+func plainly(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		return errors.New("interrupted")
+	}
 	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		lines := strings.Split(e.Error(), "\n") // a line for each of the ways that were tried
 		return fmt.Errorf("no Postgres lets esimctl in at %s:%d:\n  %s\nIs it running there? Set DATABASE_URL",

@@ -58,7 +58,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	if own, ok := errors.AsType[*ranError](err); ok {
 		code, err = codeOf(own.err), own.err
 	}
-	c.say("esimctl: %v", plainly(err))
+	c.say("esimctl: %v", plainly(ctx, err))
 	if code == exitUsage {
 		c.say("See '%s --help'.", cmd.CommandPath())
 	}

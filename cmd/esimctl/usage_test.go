@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,6 +85,23 @@ func TestInterrupted(t *testing.T) {
 	code := run(ctx, []string{"saga", "list"}, lookupIn(map[string]string{"ESIMFLOW_URL": server.URL}), strings.NewReader(""), &out, &errOut)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, errOut.String(), "interrupted")
+}
+
+// Ctrl-C is said as that, and not as what came of it deep inside: here while a bench starts, and while a key is looked for in a
+// database that does not answer.
+func TestInterruptedInside(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	env := map[string]string{"DATABASE_URL": "postgres://u@" + silent.Addr().String() + "/x?sslmode=disable"}
+	for _, line := range []string{"bench --n 10", "migrate status", "keys status", "restore begin --copied-at 2026-11-22T14:30:00Z --reason x --actor me"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("interrupt signal received")) // as os/signal says it
+		var out, errOut logBuffer
+		require.Equal(t, exitFailed, run(ctx, strings.Fields(line), lookupIn(env), strings.NewReader(""), &out, &errOut), line)
+		require.True(t, strings.HasSuffix(errOut.String(), "esimctl: interrupted\n"), "%s: %s", line, &errOut)
+	}
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {
