@@ -30,14 +30,16 @@ func newDevCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything on this machine, with sample traffic",
-		Long: `Run the main job in one process: an embedded NATS, a private Postgres, the PressOne simulator, a worker and a
-publisher, and sample traffic with every kind of trouble in it. It never talks to any provider but its own simulator.
+		Long: `Run the main job in one process: an embedded NATS, a private Postgres, the PressOne simulator, a
+worker and a publisher, and sample traffic with every kind of trouble in it. It never talks to any
+provider but its own simulator.
 
-With --once it ends when every sample request has ended, and exits 0 if each ended as it should and the simulator has
-sold exactly what was needed. With --json, what became of the samples is printed as JSON, and nothing else.
+With --once it ends when every sample request has ended, and exits 0 if each ended as it should and
+the simulator has sold exactly what was needed. With --json, what became of the samples is printed
+as JSON, and nothing else.
 
-Without it an order is published every two seconds until Ctrl-C. Several may run on one machine: only the first has
-ports 8080 and 9464.`,
+Without --once an order is published every two seconds until Ctrl-C. Several may run on one machine:
+the first has ports 8080 and 9464, others find ports of their own and say which.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &dev{cli: c, dir: dir}

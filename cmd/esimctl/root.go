@@ -70,10 +70,11 @@ func newRootCommand(c *cli) *cobra.Command {
 		Use:   "esimctl",
 		Short: "Operate esimflow",
 		Long: `esimctl operates esimflow: the schema, the streams, requests, sagas and dead letters.
+"esimctl dev" runs all of it on this machine, to try it.
 
 What acts on sagas and dead letters asks a worker's API, at ESIMFLOW_URL with OPS_TOKEN.
-"migrate" and "keys" use DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its relatives.
-Every variable is described in docs/config.md.
+"migrate" and "keys" use DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its
+relatives; "restore" uses all three. Every variable is described in docs/config.md.
 
 Data goes to stdout and talk to stderr; with --json, data is JSON. Whatever changes
 something records who did it (--actor) and why (--reason).
@@ -97,6 +98,7 @@ worker, or by whoever was asked), 5 partly done.`,
 		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongValue(err) })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", tableWidth)))
 	noFiles(root)
 	markRun(root)
 	return root
