@@ -60,11 +60,7 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 	if c.actor == "" {
 		return usagef("--actor is empty: who acts is recorded")
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	run, err := post[audit.Run](ctx, cl, "audits", ops.AuditRequest{From: from, To: to, Actor: c.actor})
+	run, err := post[audit.Run](ctx, c, "audits", ops.AuditRequest{From: from, To: to, Actor: c.actor})
 	if err != nil {
 		return err
 	}
@@ -73,7 +69,7 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		return c.print(run, func(w io.Writer) error { return writeRun(w, run) })
 	}
 	c.say("Audit %s: a worker does it, and goes on if this is interrupted.", run.ID)
-	report, err := c.awaitAudit(ctx, cl, run)
+	report, err := c.awaitAudit(ctx, run)
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
 	}
@@ -84,11 +80,11 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 }
 
 // awaitAudit waits until a run has ended.
-func (c *cli) awaitAudit(ctx context.Context, cl *client, run audit.Run) (report audit.Report, err error) {
+func (c *cli) awaitAudit(ctx context.Context, run audit.Run) (report audit.Report, err error) {
 	bar := newBar(c.err)
 	defer bar.done()
 	for {
-		if report, err = get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
+		if report, err = get[audit.Report](ctx, c, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
 			return report, err
 		}
 		drawAudit(bar, report.Run)
@@ -141,11 +137,7 @@ func newAuditListCommand(c *cli) *cobra.Command {
 
 func newAuditShowCommand(c *cli) *cobra.Command {
 	return anAudit.takes(c, &cobra.Command{Use: "show ID", Short: "Show an audit and what it found"}, func(cmd *cobra.Command, id uuid.UUID) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		report, err := get[audit.Report](cmd.Context(), cl, "audits/"+id.String(), nil)
+		report, err := get[audit.Report](cmd.Context(), c, "audits/"+id.String(), nil)
 		if err != nil {
 			return err
 		}

@@ -31,15 +31,11 @@ var safe = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$`)
 
 // offering makes what ask finds at the worker a completion. Nothing is said when the worker
 // is not there: the line that is being typed would be spoilt.
-func offering(c *cli, ask func(context.Context, *client) ([]offer, error)) cobra.CompletionFunc {
+func offering(c *cli, ask func(context.Context, *cli) ([]offer, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 		defer cancel()
-		cl, err := c.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		found, err := ask(ctx, cl)
+		found, err := ask(ctx, c)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -64,9 +60,9 @@ func first(f cobra.CompletionFunc) cobra.CompletionFunc {
 }
 
 // asking is an ask that lists something of the API's and offers what each of it makes.
-func asking[T any](path string, q url.Values, of func(T) offer) func(context.Context, *client) ([]offer, error) {
-	return func(ctx context.Context, cl *client) ([]offer, error) {
-		all, err := get[[]T](ctx, cl, path, q)
+func asking[T any](path string, q url.Values, of func(T) offer) func(context.Context, *cli) ([]offer, error) {
+	return func(ctx context.Context, c *cli) ([]offer, error) {
+		all, err := get[[]T](ctx, c, path, q)
 		var found []offer
 		for _, v := range all {
 			found = append(found, of(v))

@@ -74,11 +74,7 @@ func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error 
 	if err != nil {
 		return err
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	preview, err := post[deadletter.Preview](ctx, cl, "replays/preview", ops.ReplayPreview{Filter: filter})
+	preview, err := post[deadletter.Preview](ctx, c, "replays/preview", ops.ReplayPreview{Filter: filter})
 	switch {
 	case err != nil:
 		return err
@@ -96,12 +92,12 @@ func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error 
 	if !o.yes {
 		n.Expect = preview.Willing
 	}
-	job, err := post[deadletter.Replay](ctx, cl, "replays", n)
+	job, err := post[deadletter.Replay](ctx, c, "replays", n)
 	if err != nil {
 		return err
 	}
 	if o.wait {
-		return c.followReplay(ctx, cl, job, o.timeout)
+		return c.followReplay(ctx, job, o.timeout)
 	}
 	c.say("%s, at up to %g a second: esimctl replay show %s", letters(job.Letters-job.Refused), job.Rate, job.ID)
 	if err := c.print(job, func(w io.Writer) error {

@@ -95,11 +95,7 @@ func (c *cli) dlqResubmit(ctx context.Context, arg string, o resubmitOptions, bo
 	if err != nil {
 		return err
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	l, err := get[deadletter.Letter](ctx, cl, "dead-letters/"+id.String(), nil)
+	l, err := get[deadletter.Letter](ctx, c, "dead-letters/"+id.String(), nil)
 	if err != nil {
 		return aLetter.missing(id, err)
 	}
@@ -120,7 +116,7 @@ func (c *cli) dlqResubmit(ctx context.Context, arg string, o resubmitOptions, bo
 	if err := c.confirm(ctx, o.yes, q); err != nil {
 		return err
 	}
-	done, err := post[settled](ctx, cl, "dead-letters/"+l.ID.String()+"/resubmit", ops.Resubmission{By: by, Body: text})
+	done, err := post[settled](ctx, c, "dead-letters/"+l.ID.String()+"/resubmit", ops.Resubmission{By: by, Body: text})
 	if err != nil {
 		return err
 	}

@@ -68,16 +68,12 @@ func (c *cli) gateCommand(cmd *cobra.Command, verb string) *cobra.Command {
 		if in.By, err = c.by(reason); err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
 		if verb == "resume" && !yes {
-			if err := c.confirmResume(cmd.Context(), cl, in.Target); err != nil {
+			if err := c.confirmResume(cmd.Context(), in.Target); err != nil {
 				return err
 			}
 		}
-		return c.actOnGate(cmd.Context(), cl, verb, in)
+		return c.actOnGate(cmd.Context(), verb, in)
 	}
 	cmd.Flags().StringVar(&lane, "lane", "", strings.Join(laneNames(), ", "))
 	cmd.Flags().StringVar(&kind, "kind", "", strings.Join(kinds(), ", "))
@@ -91,9 +87,9 @@ func (c *cli) gateCommand(cmd *cobra.Command, verb string) *cobra.Command {
 }
 
 // confirmResume says how much waits, and asks.
-func (c *cli) confirmResume(ctx context.Context, cl *client, t pressone.Target) error {
+func (c *cli) confirmResume(ctx context.Context, t pressone.Target) error {
 	if c.interactive {
-		v, err := get[ops.GateView](ctx, cl, "gate", nil)
+		v, err := get[ops.GateView](ctx, c, "gate", nil)
 		if err != nil {
 			return err
 		}
@@ -108,8 +104,8 @@ func (c *cli) confirmResume(ctx context.Context, cl *client, t pressone.Target) 
 	})
 }
 
-func (c *cli) actOnGate(ctx context.Context, cl *client, verb string, in ops.GateAction) error {
-	v, err := post[ops.GateView](ctx, cl, "gate/"+verb, in)
+func (c *cli) actOnGate(ctx context.Context, verb string, in ops.GateAction) error {
+	v, err := post[ops.GateView](ctx, c, "gate/"+verb, in)
 	if err != nil {
 		return err
 	}
@@ -139,11 +135,7 @@ func newGateShowCommand(c *cli) *cobra.Command {
   ramp      open again after an outage, for so many calls at once of all workers together
   paused    closed by an operator`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			v, err := get[ops.GateView](cmd.Context(), cl, "gate", nil)
+			v, err := get[ops.GateView](cmd.Context(), c, "gate", nil)
 			if err != nil {
 				return err
 			}

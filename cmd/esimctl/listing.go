@@ -59,11 +59,7 @@ func (l listing[T]) command(c *cli, cmd *cobra.Command) *cobra.Command {
 
 // list prints what the API lists at path, and returns how many there are.
 func list[T any](ctx context.Context, c *cli, path string, q url.Values, nothing string, write func(io.Writer, []T) error) (int, error) {
-	cl, err := c.client()
-	if err != nil {
-		return 0, err
-	}
-	all, err := get[[]T](ctx, cl, path, q)
+	all, err := get[[]T](ctx, c, path, q)
 	if err != nil {
 		return 0, err
 	}

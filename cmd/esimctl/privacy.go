@@ -100,9 +100,5 @@ func askPrivacy[T any](ctx context.Context, c *cli, verb, id, reason string) (T,
 	if err != nil {
 		return none, err
 	}
-	cl, err := c.client()
-	if err != nil {
-		return none, err
-	}
-	return post[T](ctx, cl, "privacy/"+verb, ops.PrivacyAction{ID: id, By: by})
+	return post[T](ctx, c, "privacy/"+verb, ops.PrivacyAction{ID: id, By: by})
 }

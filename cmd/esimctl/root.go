@@ -25,6 +25,8 @@ type cli struct {
 	json  bool
 	actor string
 	url   string
+
+	api *client // once it was needed
 }
 
 // run executes a command line and returns its exit code. It ends early, with what is done

@@ -56,11 +56,7 @@ func (t thing) takes(c *cli, cmd *cobra.Command, run func(cmd *cobra.Command, id
 // showing makes cmd print one of them.
 func showing[T any](t thing, c *cli, cmd *cobra.Command, write func(io.Writer, T) error) *cobra.Command {
 	return t.takes(c, cmd, func(cmd *cobra.Command, id uuid.UUID) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		v, err := get[T](cmd.Context(), cl, t.path+"/"+id.String(), nil)
+		v, err := get[T](cmd.Context(), c, t.path+"/"+id.String(), nil)
 		if err != nil {
 			return err
 		}
@@ -77,11 +73,7 @@ func deciding[T any](t thing, c *cli, cmd *cobra.Command, verb string, said func
 		if err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		done, err := post[T](cmd.Context(), cl, t.path+"/"+id.String()+"/"+verb, by)
+		done, err := post[T](cmd.Context(), c, t.path+"/"+id.String()+"/"+verb, by)
 		if err != nil {
 			return err
 		}
