@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 )
@@ -49,7 +48,7 @@ func reserve(port int) bool {
 		return false
 	}
 	if reserved.file == nil {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("esimflow-ports-%d.lock", os.Geteuid()))
+		path := fmt.Sprintf("/tmp/esimflow-ports-%d.lock", os.Geteuid()) // whatever TMPDIR each of them has
 		reserved.file, _ = os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600) // nil cannot be locked
 	}
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1}
