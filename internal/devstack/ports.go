@@ -48,7 +48,7 @@ func reserve(port int) bool {
 		return false
 	}
 	if reserved.file == nil {
-		path := fmt.Sprintf("/tmp/esimflow-ports-%d.lock", os.Geteuid()) // whatever TMPDIR each of them has
+		path := fmt.Sprintf("/tmp/esimflow-ports-%d.lock", os.Geteuid())                      // whatever TMPDIR each of them has
 		reserved.file, _ = os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600) // nil cannot be locked
 	}
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1}
