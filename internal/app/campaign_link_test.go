@@ -11,13 +11,16 @@ import (
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/devstack"
 )
 
 // campaignLink is the network between a program and one thing that it talks to. Its
 // address stays the same whatever happens to it.
 type campaignLink struct {
 	name     string
-	addr     string
+	port     int
+	addr     string // on that port
 	upstream string
 	server   *toxiproxy.ApiServer
 
@@ -28,7 +31,8 @@ type campaignLink struct {
 
 func newCampaignLink(t *testing.T, server *toxiproxy.ApiServer, name, upstream string) *campaignLink {
 	t.Helper()
-	l := &campaignLink{name: name, addr: steadyAddr(t), upstream: upstream, server: server}
+	port := steadyPort(t)
+	l := &campaignLink{name: name, port: port, addr: fmt.Sprintf("127.0.0.1:%d", port), upstream: upstream, server: server}
 	require.NoError(t, l.open())
 	t.Cleanup(func() { _ = l.refuse() })
 	return l
@@ -38,6 +42,9 @@ func newCampaignLink(t *testing.T, server *toxiproxy.ApiServer, name, upstream s
 func (l *campaignLink) open() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := devstack.AwaitPort(l.port); err != nil {
+		return fmt.Errorf("link %s: %w", l.name, err)
+	}
 	proxy := toxiproxy.NewProxy(l.server, l.name, l.addr, l.upstream)
 	if err := proxy.Start(); err != nil {
 		return fmt.Errorf("link %s: %w", l.name, err)

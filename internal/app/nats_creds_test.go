@@ -70,6 +70,7 @@ func (s *signer) issue(path string) (name string) {
 func (s *signer) start() *server.Server {
 	s.t.Helper()
 	opts := s.opts
+	require.NoError(s.t, devstack.AwaitPort(opts.Port))
 	srv, err := server.NewServer(&opts)
 	require.NoError(s.t, err)
 	srv.Start()

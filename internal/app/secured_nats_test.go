@@ -80,6 +80,7 @@ func (s *securedNATS) options(port int) *server.Options {
 
 func (s *securedNATS) start(port int) {
 	s.t.Helper()
+	require.NoError(s.t, devstack.AwaitPort(port))
 	srv, err := server.NewServer(s.options(port))
 	require.NoError(s.t, err)
 	srv.Start()

@@ -63,7 +63,7 @@ func (s *NATSServer) Start() error {
 	if s.running != nil {
 		return nil
 	}
-	if err := checkFree(s.port); err != nil { // a server that does not get its port says so to its log only
+	if err := AwaitPort(s.port); err != nil { // a server that does not get its port says so to its log only
 		return fmt.Errorf("devstack: NATS: %w", err)
 	}
 	srv, err := server.NewServer(&server.Options{

@@ -197,7 +197,7 @@ func (n *natsNode) start() error {
 		return nil
 	}
 	for _, port := range []int{n.options.Port, n.options.Cluster.Port} {
-		if err := checkFree(port); err != nil {
+		if err := AwaitPort(port); err != nil {
 			return fmt.Errorf("devstack: NATS: %w", err)
 		}
 	}

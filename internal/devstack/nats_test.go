@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -49,6 +50,16 @@ func TestNATS(t *testing.T) {
 		s := NATS(t)
 		require.GreaterOrEqual(t, s.port, quietPortsFrom)
 		require.Less(t, s.port, quietPortsTo)
+	})
+
+	t.Run("waits for a port that somebody else is about to give up", func(t *testing.T) {
+		t.Parallel()
+		s := NATS(t)
+		s.Stop()
+		other, err := net.Listen("tcp", natsAddress(s.port))
+		require.NoError(t, err)
+		time.AfterFunc(200*time.Millisecond, func() { _ = other.Close() })
+		require.NoError(t, s.Start())
 	})
 
 	t.Run("gives every test a server of its own", func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Nobody is given a port of this range without asking for it: it is below what systems hand
@@ -67,6 +68,20 @@ func FreePort() (int, error) {
 		return 0, err
 	}
 	return ports[0], nil
+}
+
+// portPatience is for a port that was given up a moment ago: a process that was being started
+// just then holds a copy of what listened, until it runs a program of its own.
+const portPatience = 3 * time.Second
+
+// AwaitPort waits a moment for a TCP port on 127.0.0.1 to be free, and fails if it is not.
+func AwaitPort(port int) error {
+	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
+		err := checkFree(port)
+		if err == nil || time.Since(began) > portPatience {
+			return err
+		}
+	}
 }
 
 // checkFree fails if somebody listens on the port.
