@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -164,5 +165,16 @@ func TestPreloadComment(t *testing.T) {
 	for _, text := range []string{"", "a comment", "esimflow bench: 1 finished, 2 waiting, until tomorrow"} {
 		_, ok := parsePreload(text)
 		require.False(t, ok, text)
+	}
+}
+
+// On a machine that is slow beyond reason the report still fits a terminal.
+func TestTheSlowestReportFits(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	slow := Figures{SagasPerSecond: 99_999, Seconds: 9999, SteadyRate: 99_999, Latency: &Latency{99_999.9, 99_999.9, 99_999.9, 99_999.9, 9_999.9}}
+	require.NoError(t, Report{Config: Config{N: 1, Rate: 1}, Runs: []Run{{Figures: slow}}, Median: slow}.Write(&text))
+	for line := range strings.Lines(text.String()) {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), 101, line)
 	}
 }
