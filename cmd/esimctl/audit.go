@@ -60,11 +60,7 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 	if c.actor == "" {
 		return usagef("--actor is empty: who acts is recorded")
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	run, err := post[audit.Run](ctx, cl, "audits", ops.AuditRequest{From: from, To: to, Actor: c.actor})
+	run, err := post[audit.Run](ctx, c, "audits", ops.AuditRequest{From: from, To: to, Actor: c.actor})
 	if err != nil {
 		return err
 	}
@@ -73,24 +69,29 @@ func (c *cli) audit(ctx context.Context, from, to string, detach bool) error {
 		return c.print(run, func(w io.Writer) error { return writeRun(w, run) })
 	}
 	c.say("Audit %s: a worker does it, and goes on if this is interrupted.", run.ID)
+	report, err := c.awaitAudit(ctx, run)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
+	}
+	if err != nil {
+		return err
+	}
+	return c.auditReport(report)
+}
+
+// awaitAudit waits until a run has ended.
+func (c *cli) awaitAudit(ctx context.Context, run audit.Run) (report audit.Report, err error) {
 	bar := newBar(c.err)
 	defer bar.done()
-	for run.State == "running" {
-		drawAudit(bar, run)
-		select {
-		case <-ctx.Done():
-			bar.done()
-			return fmt.Errorf("interrupted; the audit goes on in a worker: esimctl audit show %s", run.ID)
-		case <-time.After(auditPause):
+	for {
+		if report, err = get[audit.Report](ctx, c, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
+			return report, err
 		}
-		report, err := get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil)
-		if err != nil {
-			return err
+		drawAudit(bar, report.Run)
+		if !sleep(ctx, auditPause) {
+			return report, errNotResumed
 		}
-		run = report.Run
 	}
-	bar.done()
-	return c.auditShow(ctx, run.ID)
 }
 
 // drawAudit shows how many of its days an audit has read.
@@ -104,15 +105,8 @@ func drawAudit(b *bar, r audit.Run) {
 	b.draw(done, days, text)
 }
 
-func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	report, err := get[audit.Report](ctx, cl, "audits/"+id.String(), nil)
-	if err != nil {
-		return err
-	}
+// auditReport prints what an audit has found, and fails while some of it is open.
+func (c *cli) auditReport(report audit.Report) error {
 	if err := c.print(report, func(w io.Writer) error { return writeReport(w, report) }); err != nil {
 		return err
 	}
@@ -129,30 +123,26 @@ func (c *cli) auditShow(ctx context.Context, id uuid.UUID) error {
 
 func newAuditListCommand(c *cli) *cobra.Command {
 	return listing[audit.Run]{
-		use: "list", short: "List audits, the latest first", path: "audits", limit: 20,
-		nothing: "There was no audit yet.",
+		path: "audits", limit: 20, nothing: "There was no audit yet.",
 		write: func(w io.Writer, all []audit.Run) error {
-			t := table{head: []string{"AUDIT", "DAYS", "STATE", "ORDERS", "BY", "AGE"}}
+			t := table{head: []string{"AUDIT", "DAYS", "STATE", "ORDERS", "BY", "AGE"}, cut: 4}
 			for _, r := range all {
 				t.add(r.ID.String(), r.From.Format(time.DateOnly)+" to "+r.To.Format(time.DateOnly), r.State,
 					strconv.FormatInt(r.Orders, 10), orDash(r.RequestedBy), age(r.StartedAt))
 			}
 			return t.write(w)
 		},
-	}.command(c)
+	}.command(c, &cobra.Command{Use: "list", Short: "List audits, the latest first"})
 }
 
 func newAuditShowCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use: "show ID", Short: "Show an audit and what it found", Args: exactly("ID"), ValidArgsFunction: auditIDs(c),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := uuid.Parse(args[0])
-			if err != nil {
-				return usagef("%q is not the id of an audit", args[0])
-			}
-			return c.auditShow(cmd.Context(), id)
-		},
-	}
+	return anAudit.takes(c, &cobra.Command{Use: "show ID", Short: "Show an audit and what it found"}, func(cmd *cobra.Command, id uuid.UUID) error {
+		report, err := get[audit.Report](cmd.Context(), c, "audits/"+id.String(), nil)
+		if err != nil {
+			return err
+		}
+		return c.auditReport(report)
+	})
 }
 
 func writeRun(w io.Writer, r audit.Run) error {

@@ -83,9 +83,9 @@ func checkICCID(value string) error {
 func uuids(args []string) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	for _, arg := range args {
-		id, err := uuid.Parse(arg)
+		id, err := aLetter.id(arg)
 		if err != nil {
-			return nil, usagef("%q is not the id of a dead letter", arg)
+			return nil, err
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)

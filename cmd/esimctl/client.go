@@ -33,12 +33,16 @@ const (
 	callTimeout = time.Minute
 )
 
+// client is made when it is first needed: what is asked for wrongly is said before.
 func (c *cli) client() (*client, error) {
+	if c.api != nil {
+		return c.api, nil
+	}
 	cfg, err := config.Load(c.lookup, config.Client)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	return &client{
+	c.api = &client{
 		base: cfg.ESIMFlowURL, token: cmp.Or(cfg.OpsToken.Reveal(), cfg.ViewerToken.Reveal()),
 		http: &http.Client{
 			Timeout: callTimeout,
@@ -50,7 +54,8 @@ func (c *cli) client() (*client, error) {
 			// A redirect leads away from the worker, and the token must not follow.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}
+	return c.api, nil
 }
 
 // by is who acts and why; both are required.
@@ -66,26 +71,30 @@ func (c *cli) by(reason string) (deadletter.By, error) {
 }
 
 // get asks for something below /api/v1.
-func get[T any](ctx context.Context, cl *client, path string, query url.Values) (T, error) {
+func get[T any](ctx context.Context, c *cli, path string, query url.Values) (T, error) {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	return call[T](ctx, cl, http.MethodGet, path, nil)
+	return call[T](ctx, c, http.MethodGet, path, nil)
 }
 
 // post does something below /api/v1. It is not repeated: whether it was done when no
 // answer comes is for the operator to look at.
-func post[T any](ctx context.Context, cl *client, path string, in any) (T, error) {
+func post[T any](ctx context.Context, c *cli, path string, in any) (T, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return call[T](ctx, cl, http.MethodPost, path, body)
+	return call[T](ctx, c, http.MethodPost, path, body)
 }
 
-func call[T any](ctx context.Context, cl *client, method, path string, body []byte) (T, error) {
+func call[T any](ctx context.Context, c *cli, method, path string, body []byte) (T, error) {
 	var v T
+	cl, err := c.client()
+	if err != nil {
+		return v, err
+	}
 	req, err := http.NewRequestWithContext(ctx, method, cl.base+"/api/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return v, err
@@ -117,7 +126,7 @@ func call[T any](ctx context.Context, cl *client, method, path string, body []by
 // unreachable says what to do when there is no answer.
 func (cl *client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+		return errors.New("interrupted")
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err

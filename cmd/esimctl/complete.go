@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
@@ -30,15 +31,11 @@ var safe = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$`)
 
 // offering makes what ask finds at the worker a completion. Nothing is said when the worker
 // is not there: the line that is being typed would be spoilt.
-func offering(c *cli, ask func(context.Context, *client) ([]offer, error)) cobra.CompletionFunc {
+func offering(c *cli, ask func(context.Context, *cli) ([]offer, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 		defer cancel()
-		cl, err := c.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		found, err := ask(ctx, cl)
+		found, err := ask(ctx, c)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -63,9 +60,9 @@ func first(f cobra.CompletionFunc) cobra.CompletionFunc {
 }
 
 // asking is an ask that lists something of the API's and offers what each of it makes.
-func asking[T any](path string, q url.Values, of func(T) offer) func(context.Context, *client) ([]offer, error) {
-	return func(ctx context.Context, cl *client) ([]offer, error) {
-		all, err := get[[]T](ctx, cl, path, q)
+func asking[T any](path string, q url.Values, of func(T) offer) func(context.Context, *cli) ([]offer, error) {
+	return func(ctx context.Context, c *cli) ([]offer, error) {
+		all, err := get[[]T](ctx, c, path, q)
 		var found []offer
 		for _, v := range all {
 			found = append(found, of(v))
@@ -132,5 +129,34 @@ func noFiles(cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		noFiles(sub)
+	}
+}
+
+// bashWords is what the script for bash needs of the package bash-completion, for where that
+// is not installed: the words up to the cursor, as far as blanks tell them apart.
+const bashWords = `if ! declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+    _get_comp_words_by_ref() {
+        local line=${COMP_LINE:0:COMP_POINT}
+        read -ra words <<<"$line"
+        [[ $line == *" " ]] && words+=("")
+        cword=$((${#words[@]} - 1)) cur=${words[${#words[@]} - 1]} prev=${words[${#words[@]} - 2]}
+    }
+fi
+
+`
+
+// bashAlone has the script for bash bring bashWords.
+func bashAlone(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	cmd, _, err := root.Find([]string{"completion", "bash"})
+	if err != nil {
+		panic(err) // cobra has no such command any more
+	}
+	script := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if _, err := io.WriteString(root.OutOrStdout(), bashWords); err != nil {
+			return err
+		}
+		return script(cmd, args)
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,4 +65,32 @@ func TestCompletionKnowsWhatIsThere(t *testing.T) {
 	away := runIn(t, s.with("ESIMFLOW_URL", "http://127.0.0.1:1"), "__complete", "saga", "show", "")
 	require.Equal(t, ":4\n", away.out)
 	require.NotContains(t, away.err, "esimctl: ")
+}
+
+// A shell that has bash and nothing else completes, too: what others install beside it is not there on every server.
+func TestBashAloneCompletes(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	bin := t.TempDir()
+	require.NoError(t, os.Symlink(self, filepath.Join(bin, "esimctl"))) // see TestMain
+	for line, want := range map[string]string{
+		"esimctl dlq list --class insuff":    "insufficient_credit",
+		"esimctl saga list --kind=":          "topup",
+		"esimctl saga confirm-":              "confirm-absent",
+		`esimctl pause --reason "x" --lane `: "write",
+	} {
+		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "--noprofile", "-c", `
+			source <(esimctl completion bash)
+			COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9 COMP_KEY=9
+			read -ra COMP_WORDS <<<"$1"; [[ $1 == *" " ]] && COMP_WORDS+=("")
+			COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+			__start_esimctl
+			printf '%s\n' "${COMPREPLY[@]}"`, "bash", line)
+		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+pathOf(os.Environ()))
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), want, line)
+		require.NotContains(t, string(out), "not found", line)
+	}
 }

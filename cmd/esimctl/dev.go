@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,15 +30,27 @@ func newDevCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything on this machine, with sample traffic",
-		Long: `Run the main job in one process: an embedded NATS, a private Postgres, the PressOne simulator, a worker and a
-publisher, and sample traffic with every kind of trouble in it. It never talks to any provider but its own simulator.
+		Long: `Run the main job in one process: an embedded NATS, a private Postgres, the PressOne simulator, a
+worker and a publisher, and sample traffic with every kind of trouble in it. It never talks to any
+provider but its own simulator.
 
-With --once it ends when every sample request has ended, and exits 0 if each ended as it should and the simulator has
-sold exactly what was needed. With --json, what became of the samples is printed as JSON, and nothing else.`,
+With --once it ends when every sample request has ended, and exits 0 if each ended as it should and
+the simulator has sold exactly what was needed. With --json, what became of the samples is printed
+as JSON, and nothing else.
+
+Without --once an order is published every two seconds until Ctrl-C. Several may run on one machine:
+the first has ports 8080 and 9464, others find ports of their own and say which.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &dev{cli: c, dir: dir}
-			return d.start(cmd.Context(), once)
+			err := d.start(cmd.Context(), once)
+			switch {
+			case err == nil && !once && dir == "":
+				c.say("\nStopped; nothing is left of it.")
+			case err == nil && !once:
+				c.say("\nStopped; esimctl dev --data %s goes on with it.", dir)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when the sample traffic has ended")
@@ -59,6 +72,9 @@ type dev struct {
 	apiURL  string
 	metrics string
 }
+
+// apiAddr is where the worker's API is by default, and where esimctl looks for it.
+const apiAddr = "127.0.0.1:8080"
 
 // devEnv makes seconds of what takes minutes with the real PressOne.
 func devEnv() map[string]string {
@@ -89,7 +105,11 @@ func (d *dev) start(ctx context.Context, once bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.log.Close()) }()
 
-	_, _ = fmt.Fprintln(d.err, "Starting Postgres, NATS and the PressOne simulator …")
+	d.say("Starting Postgres, NATS and the PressOne simulator …")
+	slow := time.AfterFunc(longStart, func() {
+		d.say("The first start takes longest: where no Postgres is installed, one is downloaded, once.")
+	})
+	defer slow.Stop()
 	pg, err := devstack.StartPostgres(ctx, devstack.PostgresConfig{Dir: filepath.Join(d.dir, "postgres"), Durable: true, Log: d.log})
 	if err != nil {
 		return err
@@ -117,16 +137,31 @@ func (d *dev) start(ctx context.Context, once bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	slow.Stop()
 	d.introduce(pg.URL(), ns.URL(), temporary)
+	return d.show(ctx, once)
+}
+
+// show runs the samples, and without once goes on until ctx is cancelled, which is how it ends.
+func (d *dev) show(ctx context.Context, once bool) error {
 	t := newTraffic(d, samples(d.prefix))
-	if err := t.run(ctx); err != nil {
+	switch err := t.run(ctx); {
+	case ctx.Err() != nil && !once:
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("interrupted: not all samples had ended")
+	case err != nil:
 		return err
 	}
 	if err := t.summarize(); err != nil || once {
 		return err
 	}
+	d.invite()
 	return t.trickle(ctx)
 }
+
+// longStart is when somebody who waits wants to know what for.
+const longStart = 5 * time.Second
 
 func (d *dev) connect(ctx context.Context, url string) (err error) {
 	if d.nc, err = nats.Connect(url); err != nil {
@@ -154,7 +189,7 @@ func (d *dev) simulate(temporary bool) (err error) {
 	first := 0 // the simulator's own
 	if !temporary {
 		d.prefix = time.Now().Format("0102-150405-")
-		first = int(time.Now().Unix())
+		first = int(time.Now().UnixMilli()) // it does not sell a thousand a second
 	}
 	d.sim, err = pressonesim.Start(pressonesim.Config{FirstOrderID: first, Knobs: pressonesim.Knobs{
 		TopupDescription: pressonesim.Replaced, Latency: 30 * time.Millisecond,
@@ -174,7 +209,7 @@ func (d *dev) startProcesses(ctx context.Context, database, natsURL string) (sto
 		env["HTTP_ADDR"], env["TELEMETRY_ADDR"] = api, telemetry
 		return config.Load(func(name string) string { return env[name] }, need)
 	}
-	cfg, err := load(config.Worker, freeOr("127.0.0.1:8080"), freeOr("127.0.0.1:9464"))
+	cfg, err := load(config.Worker, freeOr(apiAddr), freeOr("127.0.0.1:9464"))
 	if err != nil {
 		return nil, err
 	}
@@ -217,15 +252,34 @@ func (d *dev) introduce(database, natsURL string, temporary bool) {
 	if temporary {
 		kept = "removed at the end"
 	}
-	_, _ = fmt.Fprintf(d.err, `
+	d.say(`
   console      %s
-  worker API   %s      (esimctl saga list, dlq list, …)
+  worker API   %s
   metrics      %s
   NATS         %s
   Postgres     %s
   PressOne     %s (the simulator)
   its books    %s/ledger
   data         %s (%s; the log is log.txt)
-
 `, d.apiURL+"/", d.apiURL, d.metrics, natsURL, database, d.sim.URL(), d.sim.AdminURL(), d.dir, kept)
+}
+
+// invite says what there is to see, and what to type in another terminal.
+func (d *dev) invite() {
+	program := os.Args[0]
+	if strings.Contains(program, "go-build") {
+		program = "go run ./cmd/esimctl"
+	}
+	if d.apiURL != "http://"+apiAddr {
+		program += " --url " + d.apiURL
+	}
+	d.say("\nRunning on, with an order every two seconds.\nThe console is at %s/. In another terminal:\n", d.apiURL)
+	for _, line := range [][2]string{
+		{"saga show " + d.prefix + "order-drop-after", "an answer was lost, and the order found"},
+		{"dlq list --group", "what has stopped, and why"},
+		{"dlq replay --code 11 --dry-run", "what a replay would do and cost"},
+	} {
+		d.say("  %s %-*s   %s", program, len("saga show order-drop-after")+max(len(d.prefix), 4), line[0], line[1])
+	}
+	d.say("\nCtrl-C ends it.")
 }

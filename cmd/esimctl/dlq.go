@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/deadletter"
@@ -51,4 +53,19 @@ func (l *letterFlags) filter() (deadletter.Filter, error) {
 		return f, err
 	}
 	return f, checkICCID(l.iccid)
+}
+
+// settled is what the API answers when a dead letter was closed.
+type settled struct {
+	ID     uuid.UUID `json:"id"`
+	Status string    `json:"status"`
+}
+
+func newDLQDiscardCommand(c *cli) *cobra.Command {
+	return deciding(aLetter, c, &cobra.Command{
+		Use:   "discard ID --reason TEXT",
+		Short: "Close a dead letter for good, and its saga",
+		Long: `Close a dead letter for good, and its saga if it has one. If something was bought, or may have
+been, nobody delivers it any more.`,
+	}, "discard", func(l settled) string { return fmt.Sprintf("Dead letter %s is %s.", l.ID, l.Status) })
 }

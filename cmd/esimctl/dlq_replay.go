@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,11 +74,7 @@ func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error 
 	if err != nil {
 		return err
 	}
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	preview, err := post[deadletter.Preview](ctx, cl, "replays/preview", ops.ReplayPreview{Filter: filter})
+	preview, err := post[deadletter.Preview](ctx, c, "replays/preview", ops.ReplayPreview{Filter: filter})
 	switch {
 	case err != nil:
 		return err
@@ -92,19 +85,19 @@ func (c *cli) dlqReplay(ctx context.Context, o replayOptions, rated bool) error 
 	case o.dryRun:
 		return c.printPreview(preview)
 	}
-	if err := c.confirm(ctx, o.yes, preview.Willing, preview.Refused); err != nil {
+	if err := c.confirmReplay(ctx, o.yes, preview.Willing, preview.Refused); err != nil {
 		return err
 	}
 	n := deadletter.NewReplay{Filter: filter, By: by, Rate: o.rate}
 	if !o.yes {
 		n.Expect = preview.Willing
 	}
-	job, err := post[deadletter.Replay](ctx, cl, "replays", n)
+	job, err := post[deadletter.Replay](ctx, c, "replays", n)
 	if err != nil {
 		return err
 	}
 	if o.wait {
-		return c.followReplay(ctx, cl, job, o.timeout)
+		return c.followReplay(ctx, job, o.timeout)
 	}
 	c.say("%s, at up to %g a second: esimctl replay show %s", letters(job.Letters-job.Refused), job.Rate, job.ID)
 	if err := c.print(job, func(w io.Writer) error {
@@ -156,41 +149,18 @@ func (c *cli) replayRefused(p deadletter.Preview) error {
 // typeAbove is how many letters may be replayed with a mere yes.
 const typeAbove = 100
 
-// confirm asks whether n letters are to be replayed.
-func (c *cli) confirm(ctx context.Context, yes bool, n, refused int) error {
-	if yes {
-		return nil
-	}
-	if !c.interactive {
-		return usagef("%s would be replayed and nobody can be asked: say --yes, or look at --dry-run", letters(n))
-	}
-	if refused > 0 {
+// confirmReplay asks whether n letters are to be replayed.
+func (c *cli) confirmReplay(ctx context.Context, yes bool, n, refused int) error {
+	if !yes && refused > 0 {
 		c.say("%s match and are refused.", letters(refused))
 	}
-	want := "y"
+	q := question{
+		ask: "Replay " + letters(n) + "?", left: "nothing was replayed", would: letters(n) + " would be replayed", look: "--dry-run",
+	}
 	if n > typeAbove {
-		want = strconv.Itoa(n)
-		_, _ = fmt.Fprintf(c.err, "Replay %s? Type %s: ", letters(n), want)
-	} else {
-		_, _ = fmt.Fprintf(c.err, "Replay %s? [y/N] ", letters(n))
+		q.want = strconv.Itoa(n)
 	}
-	answer := make(chan string, 1)
-	go func() { // it ends with the program: a terminal cannot be interrupted
-		line, err := bufio.NewReader(c.in).ReadString('\n')
-		if err != nil {
-			line = ""
-		}
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted: nothing was replayed")
-	case got := <-answer:
-		if got == want || want == "y" && got == "yes" {
-			return nil
-		}
-	}
-	return errors.New("not confirmed: nothing was replayed")
+	return c.confirm(ctx, yes, q)
 }
 
 func letters(n int) string {

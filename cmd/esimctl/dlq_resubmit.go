@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/deadletter"
@@ -51,7 +50,11 @@ A letter with a saga is for "dlq replay": what was accepted cannot be changed.`,
 				case "-":
 					return io.ReadAll(io.LimitReader(c.in, message.MaxRequestSize+1))
 				}
-				return os.ReadFile(o.file)
+				body, err := os.ReadFile(o.file)
+				if err != nil {
+					return nil, usagef("--file: %w", err)
+				}
+				return body, nil
 			})
 		},
 	}
@@ -82,15 +85,9 @@ resubmit" does. What is not changed, or emptied, is not published.`,
 	return cmd
 }
 
-// resubmitted is the API's answer.
-type resubmitted struct {
-	ID     uuid.UUID `json:"id"`
-	Status string    `json:"status"`
-}
-
 // dlqResubmit publishes what body makes of a letter.
 func (c *cli) dlqResubmit(ctx context.Context, arg string, o resubmitOptions, body func(deadletter.Letter) ([]byte, error)) error {
-	ids, err := uuids([]string{arg})
+	id, err := aLetter.id(arg)
 	if err != nil {
 		return err
 	}
@@ -98,16 +95,12 @@ func (c *cli) dlqResubmit(ctx context.Context, arg string, o resubmitOptions, bo
 	if err != nil {
 		return err
 	}
-	cl, err := c.client()
+	l, err := get[deadletter.Letter](ctx, c, "dead-letters/"+id.String(), nil)
 	if err != nil {
-		return err
-	}
-	l, err := get[deadletter.Letter](ctx, cl, "dead-letters/"+ids[0].String(), nil)
-	if err != nil {
-		return err
+		return aLetter.missing(id, err)
 	}
 	if l.SagaID != nil {
-		return exitf(exitRefused, "refused: it was accepted as saga %s, which cannot be changed: esimctl dlq replay %s", *l.SagaID, l.ID)
+		return exitf(exitRefused, "refused: it was accepted as saga %s, which cannot be changed:\nesimctl dlq replay %s", *l.SagaID, l.ID)
 	}
 	text, err := body(l)
 	if err != nil {
@@ -116,10 +109,14 @@ func (c *cli) dlqResubmit(ctx context.Context, arg string, o resubmitOptions, bo
 	if _, err := message.DecodeRequest(l.Kind, message.SenderHeaders(l.Headers), text); err != nil && !o.force {
 		return exitf(exitRefused, "refused: it cannot be understood: %w\nCorrect it, or say --force", err)
 	}
-	if err := c.confirm(ctx, o.yes, 1, 0); err != nil {
+	q := question{
+		ask: "Publish it as a new request?", left: "nothing was published", would: "it would be published as a new request",
+		look: "esimctl dlq show",
+	}
+	if err := c.confirm(ctx, o.yes, q); err != nil {
 		return err
 	}
-	done, err := post[resubmitted](ctx, cl, "dead-letters/"+l.ID.String()+"/resubmit", ops.Resubmission{By: by, Body: text})
+	done, err := post[settled](ctx, c, "dead-letters/"+l.ID.String()+"/resubmit", ops.Resubmission{By: by, Body: text})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -11,39 +10,18 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/deadletter"
 )
 
 func newDLQShowCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
+	return showing(aLetter, c, &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one dead letter with the request as it arrived",
 		Long: `Show one dead letter with the headers and the bytes of the request as they arrived: as text if
 they are, and otherwise in hexadecimal.`,
-		Args: exactly("ID"), ValidArgsFunction: first(letterIDs(c)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := uuids(args)
-			if err != nil {
-				return err
-			}
-			return c.dlqShow(cmd.Context(), ids[0])
-		},
-	}
-}
-
-func (c *cli) dlqShow(ctx context.Context, id uuid.UUID) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	l, err := get[deadletter.Letter](ctx, cl, "dead-letters/"+id.String(), nil)
-	if err != nil {
-		return err
-	}
-	return c.print(l, func(w io.Writer) error { return writeLetter(w, l) })
+	}, writeLetter)
 }
 
 func writeLetter(w io.Writer, l deadletter.Letter) error {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -70,16 +68,12 @@ func (c *cli) gateCommand(cmd *cobra.Command, verb string) *cobra.Command {
 		if in.By, err = c.by(reason); err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
 		if verb == "resume" && !yes {
-			if err := c.confirmResume(cmd.Context(), cl, in.Target); err != nil {
+			if err := c.confirmResume(cmd.Context(), in.Target); err != nil {
 				return err
 			}
 		}
-		return c.actOnGate(cmd.Context(), cl, verb, in)
+		return c.actOnGate(cmd.Context(), verb, in)
 	}
 	cmd.Flags().StringVar(&lane, "lane", "", strings.Join(laneNames(), ", "))
 	cmd.Flags().StringVar(&kind, "kind", "", strings.Join(kinds(), ", "))
@@ -92,39 +86,26 @@ func (c *cli) gateCommand(cmd *cobra.Command, verb string) *cobra.Command {
 	return cmd
 }
 
-// confirmResume asks whoever sits at the terminal, and says how much waits.
-func (c *cli) confirmResume(ctx context.Context, cl *client, t pressone.Target) error {
-	if !c.interactive {
-		return usagef("%s would be resumed and nobody can be asked: say --yes, or look at esimctl gate show", t)
-	}
-	v, err := get[ops.GateView](ctx, cl, "gate", nil)
-	if err != nil {
-		return err
-	}
-	for _, k := range v.Waiting {
-		if t.Kind == "" || t.Kind == k.Kind {
-			c.say("%d requests of kind %s wait.", k.Count, k.Kind)
+// confirmResume says how much waits, and asks.
+func (c *cli) confirmResume(ctx context.Context, t pressone.Target) error {
+	if c.interactive {
+		v, err := get[ops.GateView](ctx, c, "gate", nil)
+		if err != nil {
+			return err
+		}
+		for _, k := range v.Waiting {
+			if t.Kind == "" || t.Kind == k.Kind {
+				c.say("Waiting, of kind %s: %d.", k.Kind, k.Count)
+			}
 		}
 	}
-	_, _ = fmt.Fprintf(c.err, "Resume %s? [y/N] ", t)
-	answer := make(chan string, 1)
-	go func() { // it ends with the program: a terminal cannot be interrupted
-		line, _ := bufio.NewReader(c.in).ReadString('\n') // what was not said is no
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted: nothing was resumed")
-	case got := <-answer:
-		if got == "y" || got == "yes" {
-			return nil
-		}
-	}
-	return errors.New("not confirmed: nothing was resumed")
+	return c.confirm(ctx, false, question{
+		ask: fmt.Sprintf("Resume %s?", t), left: "nothing was resumed", would: fmt.Sprintf("%s would be resumed", t), look: "esimctl gate show",
+	})
 }
 
-func (c *cli) actOnGate(ctx context.Context, cl *client, verb string, in ops.GateAction) error {
-	v, err := post[ops.GateView](ctx, cl, "gate/"+verb, in)
+func (c *cli) actOnGate(ctx context.Context, verb string, in ops.GateAction) error {
+	v, err := post[ops.GateView](ctx, c, "gate/"+verb, in)
 	if err != nil {
 		return err
 	}
@@ -154,11 +135,7 @@ func newGateShowCommand(c *cli) *cobra.Command {
   ramp      open again after an outage, for so many calls at once of all workers together
   paused    closed by an operator`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			v, err := get[ops.GateView](cmd.Context(), cl, "gate", nil)
+			v, err := get[ops.GateView](cmd.Context(), c, "gate", nil)
 			if err != nil {
 				return err
 			}
@@ -192,7 +169,7 @@ func writeGate(w io.Writer, v ops.GateView) error {
 		return err
 	}
 	if len(v.Pauses) > 0 {
-		pauses := table{head: []string{"PAUSED", "BY", "SINCE", "WHY"}}
+		pauses := table{head: []string{"PAUSED", "BY", "SINCE", "WHY"}, cut: 1}
 		for _, p := range v.Pauses {
 			pauses.add(p.String(), p.Actor, instant(p.Since), p.Reason)
 		}
@@ -218,14 +195,13 @@ func writeGate(w io.Writer, v ops.GateView) error {
 
 func newGateTrailCommand(c *cli) *cobra.Command {
 	return listing[pressone.Trail]{
-		use: "trail", short: "List who paused and resumed what, the latest first", path: "gate/trail", limit: defaultRows,
-		nothing: "Nobody has paused anything yet.",
+		path: "gate/trail", nothing: "Nobody has paused anything yet.",
 		write: func(w io.Writer, all []pressone.Trail) error {
-			t := table{head: []string{"WHEN", "DID", "WHAT", "BY", "WHY"}}
+			t := table{head: []string{"WHEN", "DID", "WHAT", "BY", "WHY"}, cut: 3}
 			for _, e := range all {
 				t.add(instant(e.At), e.Action, e.String(), e.Actor, e.Reason)
 			}
 			return t.write(w)
 		},
-	}.command(c)
+	}.command(c, &cobra.Command{Use: "trail", Short: "List who paused and resumed what, the latest first"})
 }

@@ -88,11 +88,11 @@ func TestResumeAsks(t *testing.T) {
 	s.ok("pause", "--kind", "order", "--reason", "stop")
 	s.ok("order", "submit", "--package", aPackage, "--request-id", "waits")
 	s.awaitState("waits", saga.Pending)
-	for answer, code := range map[string]int{"n\n": exitFailed, "": exitFailed, "\n": exitFailed} {
+	for answer, code := range map[string]int{"n\n": exitRefused, "": exitRefused, "\n": exitRefused} {
 		var out, errOut logBuffer
 		c := &cli{getenv: lookupIn(s.env), in: strings.NewReader(answer), out: &out, err: &errOut, interactive: true}
 		require.Equal(t, code, c.run(t.Context(), []string{"resume", "--kind", "order", "--reason", "go"}))
-		require.Contains(t, errOut.String(), "1 requests of kind order wait")
+		require.Contains(t, errOut.String(), "Waiting, of kind order: 1.\n")
 		require.Contains(t, errOut.String(), "nothing was resumed")
 	}
 	var out, errOut logBuffer

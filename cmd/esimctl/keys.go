@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,13 +120,9 @@ func (c *cli) keysRewrap(ctx context.Context) error {
 	if !keys.On() {
 		return usagef("ENCRYPTION_KEY is not set: its first key is what everything is to be encrypted under")
 	}
-	told := time.Now()
-	all, err := store.Rewrap(ctx, func(r saga.Rewrapped) {
-		if time.Since(told) > time.Second {
-			told = time.Now()
-			c.say("%s: %d so far", r.Column, r.Done)
-		}
-	})
+	bar := newBar(c.err)
+	all, err := store.Rewrap(ctx, func(r saga.Rewrapped) { bar.tell(fmt.Sprintf("%s: %d so far", r.Column, r.Done)) })
+	bar.done()
 	if err != nil {
 		return err
 	}

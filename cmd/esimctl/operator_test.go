@@ -37,6 +37,7 @@ func TestOperators(t *testing.T) {
 		{"corrects what could not be understood", testEdit},
 		{"discards", testDiscard},
 		{"finds nothing", testNotFound},
+		{"is told what is missing", testMissing},
 		{"is not let in", testUnauthorized},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -101,7 +102,8 @@ func testAdopt(t *testing.T, s *stack) {
 	s.awaitState("lost-and-bought", saga.Completed)
 	shown := s.ok("saga", "show", "lost-and-bought")
 	require.Contains(t, shown, "by maria: seen in their")
-	s.exits(exitRefused, "saga", "adopt", "lost-and-bought", "--order", number, "--reason", "again")
+	again := s.exits(exitRefused, "saga", "adopt", "lost-and-bought", "--order", number, "--reason", "again")
+	require.Equal(t, "esimctl: refused: a saga that is completed cannot be adopted\n", again.err)
 	require.Len(t, s.sim.Ledger().Package("lost-and-bought"), 1)
 	require.Contains(t, s.ok("dlq", "list", "--status", "adopted"), "lost-and-bought")
 }
@@ -281,11 +283,7 @@ func testNotFound(t *testing.T, s *stack) {
 		{"saga", "adopt", id, "--order", "1", "--reason", "x"},
 		{"saga", "confirm-absent", id, "--reason", "x"},
 		{"saga", "discard", id, "--reason", "x"},
-		{"dlq", "show", id},
-		{"dlq", "discard", id, "--reason", "x"},
 		{"dlq", "resubmit", id, "--reason", "x", "--yes"},
-		{"replay", "show", id},
-		{"replay", "abort", id, "--reason", "x"},
 		{"dlq", "replay", id, "--reason", "x", "--yes"},
 		{"dlq", "replay", "--iccid", "8934000000000008728", "--reason", "x", "--yes"},
 		{"dlq", "replay", "--older", "1000h", "--dry-run"},

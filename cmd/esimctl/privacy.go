@@ -1,12 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,11 +33,7 @@ Activation codes are not in it.`,
 			if err != nil {
 				return err
 			}
-			return c.print(all, func(w io.Writer) error {
-				enc := json.NewEncoder(w)
-				enc.SetIndent("", "  ")
-				return enc.Encode(all)
-			})
+			return c.printJSON(all)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; recorded, so without the customer's name (required)")
@@ -62,10 +53,15 @@ It asks, unless --yes says not to. The streams and backups are not touched: docs
 what is in them goes. Exit code 5 says that some of several sagas were refused.`,
 		Args: exactly("ID|REQUEST_ID|ICCID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !yes {
-				if err := c.confirmErasure(args[0]); err != nil {
-					return err
-				}
+			if _, err := c.by(reason); err != nil {
+				return err
+			}
+			err := c.confirm(cmd.Context(), yes, question{
+				ask: "Erase it for good?", want: args[0], left: "nothing was erased", would: args[0] + " would be erased for good",
+				look: "esimctl privacy export",
+			})
+			if err != nil {
+				return err
 			}
 			all, err := askPrivacy[[]ops.Erasure](cmd.Context(), c, "erase", args[0], reason)
 			if err != nil {
@@ -98,28 +94,11 @@ what is in them goes. Exit code 5 says that some of several sagas were refused.`
 	return cmd
 }
 
-// confirmErasure asks whoever sits at the terminal to type the id again.
-func (c *cli) confirmErasure(id string) error {
-	if !c.interactive {
-		return usagef("%s would be erased for good and nobody can be asked: say --yes", id)
-	}
-	_, _ = fmt.Fprintf(c.err, "This cannot be undone. Type %s to erase it: ", id)
-	line, _ := bufio.NewReader(c.in).ReadString('\n') // what was not said is no
-	if strings.TrimSpace(line) != id {
-		return exitf(exitRefused, "not confirmed: nothing was erased")
-	}
-	return nil
-}
-
 func askPrivacy[T any](ctx context.Context, c *cli, verb, id, reason string) (T, error) {
 	var none T
 	by, err := c.by(reason)
 	if err != nil {
 		return none, err
 	}
-	cl, err := c.client()
-	if err != nil {
-		return none, err
-	}
-	return post[T](ctx, cl, "privacy/"+verb, ops.PrivacyAction{ID: id, By: by})
+	return post[T](ctx, c, "privacy/"+verb, ops.PrivacyAction{ID: id, By: by})
 }

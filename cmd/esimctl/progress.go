@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // bar shows how far something is: a line of talk that is drawn again and again, on a
@@ -21,8 +18,9 @@ type bar struct {
 
 // Of the bar itself, in columns, and of the terminal if it does not say.
 const (
-	barWidth      = 30
-	terminalWidth = 80
+	barWidth       = 30
+	terminalWidth  = 80
+	terminalHeight = 24
 )
 
 // barPause is between two drawings: nobody sees more, and terminals are slow.
@@ -30,12 +28,7 @@ const barPause = 100 * time.Millisecond
 
 func newBar(out io.Writer) *bar {
 	b := &bar{out: out}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		b.width = terminalWidth
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			b.width = w
-		}
-	}
+	b.width, _ = size(out)
 	return b
 }
 
@@ -52,6 +45,14 @@ func (b *bar) draw(done, all int, text string) {
 	}
 	b.drawn, b.last = time.Now(), line
 	_, _ = io.WriteString(b.out, "\r\x1b[2K"+line)
+}
+
+// tell shows text alone, where there is no saying how far something is.
+func (b *bar) tell(text string) {
+	if b.width > 0 {
+		b.last = shorten(text, b.width-1)
+		_, _ = io.WriteString(b.out, "\r\x1b[2K"+b.last)
+	}
 }
 
 // done takes the bar away: what is said next stands in its place.

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"esimflow/internal/deadletter"
@@ -25,9 +23,8 @@ worker, whatever becomes of the program that has started them.`,
 
 func newReplayListCommand(c *cli) *cobra.Command {
 	return listing[deadletter.Replay]{
-		use: "list", short: "List replays, the latest first", path: "replays", limit: 20,
-		nothing: "There was no replay yet.", write: writeReplays,
-	}.command(c)
+		path: "replays", limit: 20, nothing: "There was no replay yet.", write: writeReplays,
+	}.command(c, &cobra.Command{Use: "list", Short: "List replays, the latest first"})
 }
 
 func writeReplays(w io.Writer, all []deadletter.Replay) error {
@@ -39,69 +36,15 @@ func writeReplays(w io.Writer, all []deadletter.Replay) error {
 }
 
 func newReplayShowCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use: "show ID", Short: "Show a replay, and what became of its letters", Args: exactly("ID"), ValidArgsFunction: replayIDs(c),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := replayID(args[0])
-			if err != nil {
-				return err
-			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			report, err := get[deadletter.ReplayReport](cmd.Context(), cl, "replays/"+id.String(), nil)
-			if err != nil {
-				return err
-			}
-			return c.print(report, func(w io.Writer) error { return writeReplayReport(w, report) })
-		},
-	}
+	return showing(aReplay, c, &cobra.Command{Use: "show ID", Short: "Show a replay, and what became of its letters"}, writeReplayReport)
 }
 
 func newReplayAbortCommand(c *cli) *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use:   "abort ID --reason TEXT",
-		Short: "Stop a replay: what has not had its turn stays as it is",
-		Args:  exactly("ID"), ValidArgsFunction: replayIDs(c),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := replayID(args[0])
-			if err != nil {
-				return err
-			}
-			by, err := c.by(reason)
-			if err != nil {
-				return err
-			}
-			return c.replayAbort(cmd.Context(), id, by)
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; recorded (required)")
-	return cmd
-}
-
-func (c *cli) replayAbort(ctx context.Context, id uuid.UUID, by deadletter.By) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	r, err := post[deadletter.Replay](ctx, cl, "replays/"+id.String()+"/abort", by)
-	if err != nil {
-		return err
-	}
-	return c.print(r, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "Replay %s is aborted: %d done, %d left as they were.\n", r.ID, r.Done, r.Skipped)
-		return err
+	return deciding(aReplay, c, &cobra.Command{
+		Use: "abort ID --reason TEXT", Short: "Stop a replay: what has not had its turn stays as it is",
+	}, "abort", func(r deadletter.Replay) string {
+		return fmt.Sprintf("Replay %s is aborted: %d done, %d left as they were.", r.ID, r.Done, r.Skipped)
 	})
-}
-
-func replayID(arg string) (uuid.UUID, error) {
-	id, err := uuid.Parse(arg)
-	if err != nil {
-		return id, usagef("%q is not the id of a replay", arg)
-	}
-	return id, nil
 }
 
 func writeReplayReport(w io.Writer, r deadletter.ReplayReport) error {

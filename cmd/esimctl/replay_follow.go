@@ -18,13 +18,13 @@ const (
 
 // followReplay shows a replay's progress until its sagas have ended, prints what became of
 // its letters, and says it with the exit code.
-func (c *cli) followReplay(ctx context.Context, cl *client, job deadletter.Replay, timeout time.Duration) error {
+func (c *cli) followReplay(ctx context.Context, job deadletter.Replay, timeout time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	bar := newBar(c.err)
 	report := deadletter.ReplayReport{Replay: job}
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
-		now, err := get[deadletter.ReplayReport](waiting, cl, "replays/"+job.ID.String(), query("set", "no"))
+		now, err := get[deadletter.ReplayReport](waiting, c, "replays/"+job.ID.String(), query("set", "no"))
 		switch {
 		case err == nil:
 			report = now
@@ -41,7 +41,7 @@ func (c *cli) followReplay(ctx context.Context, cl *client, job deadletter.Repla
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: the replay goes on in a worker: esimctl replay show %s, or abort", job.ID)
 	}
-	whole, err := get[deadletter.ReplayReport](ctx, cl, "replays/"+job.ID.String(), nil)
+	whole, err := get[deadletter.ReplayReport](ctx, c, "replays/"+job.ID.String(), nil)
 	if err != nil {
 		return err
 	}

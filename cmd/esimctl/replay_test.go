@@ -77,7 +77,7 @@ func TestReplayIsStarted(t *testing.T) {
 // The number that is typed is the number that is replayed, or nothing is.
 func TestReplayAsksBeforehand(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]int{"y\n": exitFailed, "101\n": exitOK} {
+	for answer, want := range map[string]int{"y\n": exitRefused, "101\n": exitOK} {
 		env, f := newFakeWorker(t, 101)
 		var out, errOut logBuffer
 		c := &cli{getenv: lookupIn(env), in: strings.NewReader(answer), out: &out, err: &errOut, interactive: true}

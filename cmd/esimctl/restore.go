@@ -72,8 +72,8 @@ func (c *cli) restoreBegin(ctx context.Context, copiedAt time.Time, by restore.B
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	begun, err := restore.Begin(ctx, conn, copiedAt, by)
-	if _, refused := errors.AsType[*restore.RefusedError](err); refused {
-		return exitf(exitRefused, "%w", err)
+	if refused, is := errors.AsType[*restore.RefusedError](err); is {
+		return exitf(exitRefused, "refused: %s", refused.Why)
 	}
 	if err != nil {
 		return err
@@ -92,11 +92,7 @@ func (c *cli) database(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	conn, err := pgx.Connect(ctx, cfg.DatabaseURL.Reveal())
-	if err != nil {
-		return nil, errors.New("Postgres does not answer at " + cfg.DatabaseURL.String())
-	}
-	return conn, nil
+	return pgx.Connect(ctx, cfg.DatabaseURL.Reveal())
 }
 
 func newRestoreRedeliverCommand(c *cli) *cobra.Command {
@@ -115,8 +111,12 @@ before the first worker starts, so that what upstream sends again comes after wh
 			if _, err := c.by(reason); err != nil {
 				return err
 			}
-			if !yes {
-				return usagef("every request on the stream would be delivered again: say --yes")
+			err := c.confirm(cmd.Context(), yes, question{
+				ask: "Have every request on the stream delivered again?", left: "nothing is delivered again",
+				would: "every request on the stream would be delivered again",
+			})
+			if err != nil {
+				return err
 			}
 			conn, err := c.database(cmd.Context())
 			if err != nil {
@@ -140,6 +140,6 @@ before the first worker starts, so that what upstream sends again comes after wh
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
-	cmd.Flags().BoolVar(&yes, "yes", false, "yes, all of them")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

@@ -35,11 +35,7 @@ by hand and dismiss the finding, and call it again. Otherwise ordering is resume
 			if err != nil {
 				return err
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			copiedAt, pauses, err := restoring(cmd.Context(), cl)
+			copiedAt, pauses, err := c.restoring(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -49,11 +45,11 @@ by hand and dismiss the finding, and call it again. Otherwise ordering is resume
 			if err := c.awaitSettled(cmd.Context(), pauses, settle); err != nil {
 				return err
 			}
-			if err := c.auditRestored(cmd.Context(), cl, copiedAt, by.Actor); err != nil || auditOnly {
+			if err := c.auditRestored(cmd.Context(), copiedAt, by.Actor); err != nil || auditOnly {
 				return err
 			}
 			for _, p := range pauses {
-				if _, err := post[ops.GateView](cmd.Context(), cl, "gate/resume", ops.GateAction{Target: p.Target, By: by}); err != nil {
+				if _, err := post[ops.GateView](cmd.Context(), c, "gate/resume", ops.GateAction{Target: p.Target, By: by}); err != nil {
 					return err
 				}
 				c.say("%s is resumed.", p.Target)
@@ -67,11 +63,13 @@ by hand and dismiss the finding, and call it again. Otherwise ordering is resume
 	return cmd
 }
 
+var errNotResumed = errors.New("interrupted: nothing was resumed")
+
 var errNotBegun = exitf(exitRefused, "orders and top-ups are not paused by esimctl restore begin: see esimctl gate show")
 
 // restoring finds the pauses that a restored database is under, and to when it was restored.
-func restoring(ctx context.Context, cl *client) (copiedAt time.Time, pauses []pressone.Pause, _ error) {
-	v, err := get[ops.GateView](ctx, cl, "gate", nil)
+func (c *cli) restoring(ctx context.Context) (copiedAt time.Time, pauses []pressone.Pause, _ error) {
+	v, err := get[ops.GateView](ctx, c, "gate", nil)
 	if err != nil {
 		return copiedAt, nil, err
 	}
@@ -99,8 +97,8 @@ func (c *cli) awaitRequests(ctx context.Context) error {
 				said = left
 				c.say("%d requests are yet to be taken", left)
 			}
-			if err := wait(ctx, auditPause); err != nil {
-				return err
+			if !sleep(ctx, auditPause) {
+				return errNotResumed
 			}
 		}
 	})
@@ -111,8 +109,8 @@ func (c *cli) awaitSettled(ctx context.Context, pauses []pressone.Pause, settle 
 	for _, p := range pauses {
 		if d := time.Until(p.Since.Add(settle)); d > 0 {
 			c.say("waiting %s for what was sent before to settle", d.Round(time.Second))
-			if err := wait(ctx, d); err != nil {
-				return err
+			if !sleep(ctx, d) {
+				return errNotResumed
 			}
 		}
 	}
@@ -120,8 +118,8 @@ func (c *cli) awaitSettled(ctx context.Context, pauses []pressone.Pause, settle 
 }
 
 // auditRestored runs an audit that begins now, and refuses if orders are left over.
-func (c *cli) auditRestored(ctx context.Context, cl *client, copiedAt time.Time, actor string) error {
-	runs, err := get[[]audit.Run](ctx, cl, "audits", query("limit", "20"))
+func (c *cli) auditRestored(ctx context.Context, copiedAt time.Time, actor string) error {
+	runs, err := get[[]audit.Run](ctx, c, "audits", query("limit", "20"))
 	if err != nil {
 		return err
 	}
@@ -130,16 +128,16 @@ func (c *cli) auditRestored(ctx context.Context, cl *client, copiedAt time.Time,
 			continue
 		}
 		// It has read a part of the books before.
-		if _, err := c.awaitAudit(ctx, cl, r); err != nil {
+		if _, err := c.awaitAudit(ctx, r); err != nil {
 			return err
 		}
 	}
 	from := copiedAt.AddDate(0, 0, -1).Format(time.DateOnly)
-	run, err := post[audit.Run](ctx, cl, "audits", ops.AuditRequest{From: from, Actor: actor})
+	run, err := post[audit.Run](ctx, c, "audits", ops.AuditRequest{From: from, Actor: actor})
 	if err != nil {
 		return err
 	}
-	report, err := c.awaitAudit(ctx, cl, run)
+	report, err := c.awaitAudit(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -162,29 +160,4 @@ func (c *cli) auditRestored(ctx context.Context, cl *client, copiedAt time.Time,
 			"or deliver by hand, then esimctl audit dismiss; and call it again", left)
 	}
 	return nil
-}
-
-// awaitAudit waits until a run has ended.
-func (c *cli) awaitAudit(ctx context.Context, cl *client, run audit.Run) (report audit.Report, err error) {
-	bar := newBar(c.err)
-	defer bar.done()
-	for {
-		if report, err = get[audit.Report](ctx, cl, "audits/"+run.ID.String(), nil); err != nil || report.State != "running" {
-			return report, err
-		}
-		drawAudit(bar, report.Run)
-		if err := wait(ctx, auditPause); err != nil {
-			return report, err
-		}
-	}
-}
-
-// wait waits, unless it is interrupted.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted: nothing was resumed")
-	case <-time.After(d):
-		return nil
-	}
 }

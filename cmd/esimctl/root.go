@@ -25,6 +25,8 @@ type cli struct {
 	json  bool
 	actor string
 	url   string
+
+	api *client // once it was needed
 }
 
 // run executes a command line and returns its exit code. It ends early, with what is done
@@ -43,8 +45,9 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
+	bashAlone(root)
 	if err := verb(root, args); err != nil {
-		c.say("esimctl: %v", err)
+		c.say("esimctl: %v\nSee 'esimctl --help'.", err)
 		return exitUsage
 	}
 	cmd, err := root.ExecuteContextC(ctx)
@@ -57,7 +60,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	if own, ok := errors.AsType[*ranError](err); ok {
 		code, err = codeOf(own.err), own.err
 	}
-	c.say("esimctl: %v", err)
+	c.say("esimctl: %v", plainly(ctx, err))
 	if code == exitUsage {
 		c.say("See '%s --help'.", cmd.CommandPath())
 	}
@@ -69,15 +72,17 @@ func newRootCommand(c *cli) *cobra.Command {
 		Use:   "esimctl",
 		Short: "Operate esimflow",
 		Long: `esimctl operates esimflow: the schema, the streams, requests, sagas and dead letters.
+"esimctl dev" runs all of it on this machine, to try it.
 
 What acts on sagas and dead letters asks a worker's API, at ESIMFLOW_URL with OPS_TOKEN.
-"migrate" and "keys" use DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its relatives.
-Every variable is described in docs/config.md.
+"migrate" and "keys" use DATABASE_URL; "streams", "order" and "topup" use NATS_URL and its
+relatives; "restore" uses all three. Every variable is described in docs/config.md.
 
 Data goes to stdout and talk to stderr; with --json, data is JSON. Whatever changes
 something records who did it (--actor) and why (--reason).
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 5 partly done.`,
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused (by a
+worker, or by whoever was asked), 5 partly done.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -94,6 +99,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 refused, 
 		newKeysCommand(c), newRestoreCommand(c), newPrivacyCommand(c),
 		newSimCommand(c), newDevCommand(c), newBenchCommand(c), newVersionCommand(c),
 	)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongValue(err) })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", tableWidth)))
 	noFiles(root)
 	markRun(root)
 	return root
@@ -131,7 +138,6 @@ func markRun(cmd *cobra.Command) {
 // help of one that does not, and report success.
 func verb(root *cobra.Command, args []string) error {
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return nil //nolint:nilerr // cobra says it, with suggestions
@@ -150,7 +156,8 @@ func verb(root *cobra.Command, args []string) error {
 			return fmt.Errorf("there is no command %q, only: %s", path(cmd)+" "+arg, strings.Join(names, ", "))
 		}
 	}
-	return fmt.Errorf("which command of %s? %s", cmd.CommandPath(), strings.Join(names, ", "))
+	which := fmt.Sprintf("which command of %s? %s", cmd.CommandPath(), strings.Join(names, ", "))
+	return errors.New(strings.Join(wrapWords(which, tableWidth-len("esimctl: ")), "\n"))
 }
 
 // path is how a command is called, without the program's name.
@@ -177,6 +184,10 @@ func (c *cli) print(v any, text func(w io.Writer) error) error {
 	if !c.json {
 		return text(c.out)
 	}
+	return c.printJSON(v)
+}
+
+func (c *cli) printJSON(v any) error {
 	enc := json.NewEncoder(c.out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

@@ -95,11 +95,7 @@ func (c *cli) acting(cmd *cobra.Command, verb string, fill func() (ops.Action, e
 }
 
 func (c *cli) act(ctx context.Context, id, verb string, action ops.Action) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	moved, err := post[ops.Moved](ctx, cl, "sagas/"+url.PathEscape(id)+"/"+verb, action)
+	moved, err := post[ops.Moved](ctx, c, "sagas/"+url.PathEscape(id)+"/"+verb, action)
 	if err != nil {
 		return err
 	}

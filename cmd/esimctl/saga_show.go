@@ -28,11 +28,7 @@ which, with which code of PressOne's, what was seen, and which operator did it a
 }
 
 func (c *cli) sagaShow(ctx context.Context, id string) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	v, err := get[ops.SagaView](ctx, cl, "sagas/"+url.PathEscape(id), nil)
+	v, err := get[ops.SagaView](ctx, c, "sagas/"+url.PathEscape(id), nil)
 	if err != nil {
 		return err
 	}

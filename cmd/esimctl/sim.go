@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,7 +75,12 @@ func (c *cli) sim(ctx context.Context, o simOptions, balance bool) error {
 		return usagef("%w", err)
 	}
 	server, err := pressonesim.Start(o.config) //nolint:contextcheck // it ends by Close
-	if err != nil {
+	switch _, wrong := errors.AsType[*net.AddrError](err); {
+	case wrong:
+		return usagef("--addr %q is not a host and a port, like 127.0.0.1:9081", o.config.Addr)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("somebody listens at %s already: give another --addr", o.config.Addr)
+	case err != nil:
 		return err
 	}
 	defer server.Close()

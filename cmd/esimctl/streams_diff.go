@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,87 +35,50 @@ func (d difference) String() string {
 	return d.Field + " is " + d.Has + " and has to be " + d.Want
 }
 
+// setting is a field of one member: at says where it is.
+func setting[C, T any](name string, at func(*C) *T, show func(T) string) field[C] {
+	return field[C]{
+		name: name,
+		show: func(c C) string { return show(*at(&c)) },
+		set:  func(to *C, from C) { *at(to) = *at(&from) },
+	}
+}
+
+// fixed is f where the server does not change it.
+func fixed[C any](f field[C]) field[C] {
+	f.fixed = true
+	return f
+}
+
 // streamFields compares what want sets. A limit that want leaves open is the operator's,
 // and so is the number of replicas unless replicas says that it was asked for.
 func streamFields(want jetstream.StreamConfig, replicas bool) []field[jetstream.StreamConfig] {
 	type stream = jetstream.StreamConfig
 	fields := []field[stream]{
-		{
-			name: "storage", fixed: true,
-			show: func(s stream) string { return lower(s.Storage) },
-			set:  func(to *stream, from stream) { to.Storage = from.Storage },
-		},
-		{
-			name: "subjects",
-			show: func(s stream) string { return sorted(s.Subjects) },
-			set:  func(to *stream, from stream) { to.Subjects = from.Subjects },
-		},
-		{
-			name: "retention",
-			show: func(s stream) string { return lower(s.Retention) },
-			set:  func(to *stream, from stream) { to.Retention = from.Retention },
-		},
-		{
-			name: "discard",
-			show: func(s stream) string { return strings.TrimPrefix(lower(s.Discard), "discard") },
-			set:  func(to *stream, from stream) { to.Discard = from.Discard },
-		},
-		{
-			name: "duplicate window",
-			show: func(s stream) string { return s.Duplicates.String() },
-			set:  func(to *stream, from stream) { to.Duplicates = from.Duplicates },
-		},
-		{
-			name: "deletion denied", fixed: true,
-			show: func(s stream) string { return strconv.FormatBool(s.DenyDelete) },
-			set:  func(to *stream, from stream) { to.DenyDelete = from.DenyDelete },
-		},
-		{
-			name: "sealed", fixed: true,
-			show: func(s stream) string { return strconv.FormatBool(s.Sealed) },
-			set:  func(to *stream, from stream) { to.Sealed = from.Sealed },
-		},
-		{
-			name: "mirror of", fixed: true,
-			show: func(s stream) string { return origins(s.Mirror) },
-			set:  func(to *stream, from stream) { to.Mirror = from.Mirror },
-		},
-		{
-			name: "sources",
-			show: func(s stream) string { return origins(s.Sources...) },
-			set:  func(to *stream, from stream) { to.Sources = from.Sources },
-		},
-		{
-			name: "subject transform",
-			show: func(s stream) string { return transformed(s.SubjectTransform) },
-			set:  func(to *stream, from stream) { to.SubjectTransform = from.SubjectTransform },
-		},
-		{
-			name: "persistence", fixed: true, // async acknowledges before it writes
-			show: func(s stream) string { return lower(s.PersistMode) },
-			set:  func(to *stream, from stream) { to.PersistMode = from.PersistMode },
-		},
+		fixed(setting("storage", func(s *stream) *jetstream.StorageType { return &s.Storage }, lower)),
+		setting("subjects", func(s *stream) *[]string { return &s.Subjects }, sorted),
+		setting("retention", func(s *stream) *jetstream.RetentionPolicy { return &s.Retention }, lower),
+		setting("discard", func(s *stream) *jetstream.DiscardPolicy { return &s.Discard }, without[jetstream.DiscardPolicy]("discard")),
+		setting("duplicate window", func(s *stream) *time.Duration { return &s.Duplicates }, time.Duration.String),
+		fixed(setting("deletion denied", func(s *stream) *bool { return &s.DenyDelete }, strconv.FormatBool)),
+		fixed(setting("sealed", func(s *stream) *bool { return &s.Sealed }, strconv.FormatBool)),
+		fixed(setting("mirror of", func(s *stream) **jetstream.StreamSource { return &s.Mirror },
+			func(m *jetstream.StreamSource) string { return origins(m) })),
+		setting("sources", func(s *stream) *[]*jetstream.StreamSource { return &s.Sources },
+			func(all []*jetstream.StreamSource) string { return origins(all...) }),
+		setting("subject transform", func(s *stream) **jetstream.SubjectTransformConfig { return &s.SubjectTransform }, transformed),
+		// async acknowledges before it writes
+		fixed(setting("persistence", func(s *stream) *jetstream.PersistModeType { return &s.PersistMode }, lower)),
 	}
 	if replicas {
-		fields = append(fields, field[stream]{
-			name: "replicas",
-			show: func(s stream) string { return strconv.Itoa(s.Replicas) },
-			set:  func(to *stream, from stream) { to.Replicas = from.Replicas },
-		})
+		fields = append(fields, setting("replicas", func(s *stream) *int { return &s.Replicas }, strconv.Itoa))
 	}
 	if want.MaxMsgSize > 0 {
-		fields = append(fields, field[stream]{
-			name: "largest message",
-			show: func(s stream) string { return strconv.Itoa(int(s.MaxMsgSize)) },
-			set:  func(to *stream, from stream) { to.MaxMsgSize = from.MaxMsgSize },
-		})
+		fields = append(fields, setting("largest message", func(s *stream) *int32 { return &s.MaxMsgSize },
+			func(n int32) string { return strconv.Itoa(int(n)) }))
 	}
 	if want.AllowDirect {
-		fields = append(fields, field[stream]{
-			name: "direct access",
-			show: func(s stream) string { return strconv.FormatBool(s.AllowDirect) },
-			set:  func(to *stream, from stream) { to.AllowDirect = from.AllowDirect },
-		})
+		fields = append(fields, setting("direct access", func(s *stream) *bool { return &s.AllowDirect }, strconv.FormatBool))
 	}
 	return fields
 }
@@ -179,94 +143,60 @@ func transformed(t *jetstream.SubjectTransformConfig) string {
 	return t.Source + " to " + t.Destination
 }
 
-var consumerFields = []field[jetstream.ConsumerConfig]{
-	{
-		name: "ack policy", fixed: true,
-		show: func(c jetstream.ConsumerConfig) string { return strings.TrimPrefix(lower(c.AckPolicy), "ack") },
-		set:  func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.AckPolicy = from.AckPolicy },
-	},
-	{
-		name: "deliver policy", fixed: true,
-		show: func(c jetstream.ConsumerConfig) string { return c.DeliverPolicy.String() },
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
-			to.DeliverPolicy = from.DeliverPolicy
-		},
-	},
-	{
-		name: "storage", fixed: true,
-		show: func(c jetstream.ConsumerConfig) string {
-			if c.MemoryStorage {
-				return "memory"
-			}
-			return "file"
-		},
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
-			to.MemoryStorage = from.MemoryStorage
-		},
-	},
+type consumer = jetstream.ConsumerConfig
+
+var consumerFields = []field[consumer]{
+	fixed(setting("ack policy", func(c *consumer) *jetstream.AckPolicy { return &c.AckPolicy }, without[jetstream.AckPolicy]("ack"))),
+	fixed(setting("deliver policy", func(c *consumer) *jetstream.DeliverPolicy { return &c.DeliverPolicy }, jetstream.DeliverPolicy.String)),
+	fixed(setting("storage", func(c *consumer) *bool { return &c.MemoryStorage }, func(memory bool) string {
+		if memory {
+			return "memory"
+		}
+		return "file"
+	})),
 	{
 		name: "filter",
-		show: func(c jetstream.ConsumerConfig) string {
+		show: func(c consumer) string {
 			subjects := c.FilterSubjects
 			if c.FilterSubject != "" {
 				subjects = append(slices.Clone(subjects), c.FilterSubject)
 			}
 			return sorted(subjects)
 		},
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+		set: func(to *consumer, from consumer) {
 			to.FilterSubject, to.FilterSubjects = from.FilterSubject, from.FilterSubjects
 		},
 	},
-	{
-		name: "deliveries",
-		show: func(c jetstream.ConsumerConfig) string {
-			if c.MaxDeliver <= 0 {
-				return "unlimited"
-			}
-			return strconv.Itoa(c.MaxDeliver)
-		},
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.MaxDeliver = from.MaxDeliver },
-	},
-	{
-		name: "headers only",
-		show: func(c jetstream.ConsumerConfig) string { return strconv.FormatBool(c.HeadersOnly) },
-		set:  func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) { to.HeadersOnly = from.HeadersOnly },
-	},
-	{
-		name: "replay policy", fixed: true,
-		show: func(c jetstream.ConsumerConfig) string { return lower(c.ReplayPolicy) },
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
-			to.ReplayPolicy = from.ReplayPolicy
-		},
-	},
+	setting("deliveries", func(c *consumer) *int { return &c.MaxDeliver }, func(n int) string {
+		if n <= 0 {
+			return "unlimited"
+		}
+		return strconv.Itoa(n)
+	}),
+	setting("headers only", func(c *consumer) *bool { return &c.HeadersOnly }, strconv.FormatBool),
+	fixed(setting("replay policy", func(c *consumer) *jetstream.ReplayPolicy { return &c.ReplayPolicy }, lower)),
 	{
 		// A worker whose request is above a limit gets nothing, for ever.
 		name: "limits of pull requests",
 		show: pullLimits,
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+		set: func(to *consumer, from consumer) {
 			to.MaxRequestBatch, to.MaxRequestExpires, to.MaxRequestMaxBytes = from.MaxRequestBatch, from.MaxRequestExpires, from.MaxRequestMaxBytes
 		},
 	},
 	{
 		// Workers name no group, and who names none gets nothing.
 		name: "priority groups", fixed: true,
-		show: func(c jetstream.ConsumerConfig) string { return orNone(sorted(c.PriorityGroups)) },
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
+		show: func(c consumer) string { return orNone(sorted(c.PriorityGroups)) },
+		set: func(to *consumer, from consumer) {
 			to.PriorityGroups, to.PriorityPolicy = from.PriorityGroups, from.PriorityPolicy
 		},
 	},
-	{
-		name: "kept while idle",
-		show: func(c jetstream.ConsumerConfig) string {
-			if c.InactiveThreshold <= 0 {
-				return "always"
-			}
-			return c.InactiveThreshold.String()
-		},
-		set: func(to *jetstream.ConsumerConfig, from jetstream.ConsumerConfig) {
-			to.InactiveThreshold = from.InactiveThreshold
-		},
-	},
+	setting("kept while idle", func(c *consumer) *time.Duration { return &c.InactiveThreshold }, func(d time.Duration) string {
+		if d <= 0 {
+			return "always"
+		}
+		return d.String()
+	}),
 }
 
 // leastAckWait is the least time for which a message should be out before it is delivered
@@ -332,7 +262,12 @@ func orNone(s string) string {
 	return s
 }
 
-func lower(s interface{ String() string }) string { return strings.ToLower(s.String()) }
+func lower[T fmt.Stringer](v T) string { return strings.ToLower(v.String()) }
+
+// without is lower without what each of its values begins with.
+func without[T fmt.Stringer](prefix string) func(T) string {
+	return func(v T) string { return strings.TrimPrefix(lower(v), prefix) }
+}
 
 func sorted(values []string) string {
 	return strings.Join(slices.Sorted(slices.Values(values)), ", ")

@@ -97,6 +97,12 @@ type submitted struct {
 }
 
 func (c *cli) submit(ctx context.Context, s submission) error {
+	if s.packageID == "" {
+		return usagef("--package is missing: the package to buy")
+	}
+	if s.kind == message.Topup && s.iccid == "" {
+		return usagef("--iccid is missing: the eSIM, 18 to 22 digits")
+	}
 	generated := s.requestID == ""
 	if generated {
 		s.requestID = "esimctl-" + uuid.NewString()

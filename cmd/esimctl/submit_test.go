@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,7 +60,7 @@ func TestSubmitChecksTheRequest(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"quantity":    {"order", "submit", "--package", aPackage, "--quantity", "51"},
-		"package_id":  {"order", "submit"},
+		"package_id":  {"order", "submit", "--package", strings.Repeat("p", 256)},
 		"request_id":  {"order", "submit", "--package", aPackage, "--request-id", "a\tb"},
 		"iccid":       {"topup", "submit", "--package", aTopup, "--iccid", "12"},
 		"metadata":    {"order", "submit", "--package", aPackage, "--metadata", "[1]"},

@@ -57,8 +57,9 @@ func (t *table) write(w io.Writer) error {
 
 // The least that is left of a column.
 const (
-	leastCut  = 12
+	leastCut  = 10
 	leastWrap = 24
+	idWidth   = 37 // with a mark behind it: ids are not broken
 )
 
 // fit cuts and wraps the cells of rows until they fit.
@@ -68,10 +69,13 @@ func (t *table) fit(rows [][]string) [][]string {
 	}
 	last := len(rows[0]) - 1
 	widths := make([]int, last+1)
-	total := 2 * last
+	total, least := 2*last, leastWrap
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+		for word := range strings.FieldsSeq(row[last]) {
+			least = max(least, min(utf8.RuneCountInString(word), idWidth))
 		}
 	}
 	for _, width := range widths {
@@ -79,7 +83,7 @@ func (t *table) fit(rows [][]string) [][]string {
 	}
 	wrapAt := widths[last]
 	if over := total - tableWidth; over > 0 && last > 0 && t.cut != last {
-		wrapAt = min(widths[last], max(leastWrap, widths[last]-over))
+		wrapAt = min(widths[last], max(least, widths[last]-over))
 		total -= widths[last] - wrapAt
 	}
 	cutAt := tableWidth

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -223,9 +222,10 @@ func (t *traffic) refresh(ctx context.Context) {
 	}
 }
 
-// trickle sends a plain order every few seconds until ctx is cancelled.
+// trickle sends a plain order every few seconds until ctx is cancelled, and says how far it is.
 func (t *traffic) trickle(ctx context.Context) error {
-	t.say("Running on, with an order every two seconds. Ctrl-C ends it.")
+	status := newBar(t.err)
+	defer status.done()
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -233,8 +233,9 @@ func (t *traffic) trickle(ctx context.Context) error {
 		case <-time.After(2 * time.Second):
 		}
 		body := fmt.Sprintf(`{"request_id":"%strickle-%d","package_id":%q}`, t.prefix, n, plainPackage)
-		if _, err := t.js.Publish(ctx, message.RequestSubject(message.Order), []byte(body)); err != nil && !errors.Is(err, context.Canceled) {
+		if _, err := t.js.Publish(ctx, message.RequestSubject(message.Order), []byte(body)); err != nil && ctx.Err() == nil {
 			return err
 		}
+		status.tell(fmt.Sprintf("%s · orders since: %d · PressOne sold %d", time.Since(t.started).Truncate(time.Second), n, t.sim.SoldCount()))
 	}
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"io"
-	"strconv"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +15,11 @@ import (
 
 func newTrailCommand(c *cli) *cobra.Command {
 	var actor, what string
-	var limit int
 	cmd := &cobra.Command{
-		Use: "trail", Short: "List what people asked for, the latest first", Args: none,
-		Long: `List what people asked for, in the console and with esimctl, the latest first: who, as what and how
-they had shown who they are, what, why, and what came of it. It is appended to and never changed.
+		Use: "trail", Short: "List what people asked for, the latest first",
+		Long: `List what people asked for, in the console and with esimctl, the latest first: who, what, what came
+of it; to what, why, and as what and how they had shown who they are. It is appended to and never
+changed.
 
   done      it was done
   refused   nothing was changed; the note says why
@@ -24,36 +27,26 @@ they had shown who they are, what, why, and what came of it. It is appended to a
   -         it goes on, or the worker ended meanwhile`,
 		Example: `  esimctl trail --by ann
   esimctl trail --what reveal --limit 20`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(limit); err != nil {
-				return err
-			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			all, err := get[[]ops.Recorded](cmd.Context(), cl, "trail",
-				query("limit", strconv.Itoa(limit), "actor", actor, "what", what))
-			if err != nil {
-				return err
-			}
-			if len(all) == 0 {
-				c.say("Nobody has asked for that yet.")
-				if !c.json {
-					return nil
-				}
-			}
-			return c.print(all, func(w io.Writer) error {
-				t := table{head: []string{"WHEN", "BY", "ROLE", "HOW", "DID", "TO", "RESULT", "NOTE", "WHY"}}
-				for _, a := range all {
-					t.add(instant(a.At), a.Actor, string(a.Role), a.How, a.What, a.Target, cmp.Or(a.Result, "-"), a.Note, a.Reason)
-				}
-				return t.write(w)
-			})
-		},
 	}
 	cmd.Flags().StringVar(&actor, "by", "", "of one person only")
 	cmd.Flags().StringVar(&what, "what", "", "one thing only, as the list calls it: reveal, adopt, pause, log_in")
-	cmd.Flags().IntVar(&limit, "limit", defaultRows, "how many at the most")
-	return cmd
+	return listing[ops.Recorded]{
+		path: "trail", nothing: "Nobody has asked for that yet.", write: writeTrail,
+		filter: func() (url.Values, error) { return query("actor", actor, "what", what), nil },
+	}.command(c, cmd)
+}
+
+// writeTrail has what may be long in the last column, which is as wide as an id.
+func writeTrail(w io.Writer, all []ops.Recorded) error {
+	t := table{head: []string{"WHEN", "BY", "DID", "RESULT", "ABOUT"}, cut: 1}
+	for _, a := range all {
+		about := []string{a.Target, a.Note}
+		if a.Reason != "" {
+			about = append(about, "why: "+a.Reason)
+		}
+		about = append(about, fmt.Sprintf("as %s by %s", a.Role, a.How))
+		about = slices.DeleteFunc(about, func(s string) bool { return s == "" })
+		t.add(instant(a.At), a.Actor, a.What, cmp.Or(a.Result, "-"), strings.Join(about, "; "))
+	}
+	return t.write(w)
 }

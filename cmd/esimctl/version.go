@@ -77,7 +77,5 @@ func (c *cli) sbom(path string) error {
 		}
 		info = read
 	}
-	as := *c
-	as.json = true
-	return as.print(billOf(info), nil)
+	return c.printJSON(billOf(info))
 }

@@ -17,10 +17,10 @@ import (
 // a line for each end elsewhere.
 type view struct {
 	*traffic
-	out    io.Writer
-	height int // of the terminal; 0 if it is none
-	drawn  int // lines on the screen
-	told   map[string]bool
+	out           io.Writer
+	width, height int // of the terminal when it was drawn last; 0 if it is none
+	drawn         int // lines on the screen
+	told          map[string]bool
 }
 
 func newView(t *traffic) *view {
@@ -28,26 +28,41 @@ func newView(t *traffic) *view {
 	if t.json {
 		v.out = t.err // there is data to come, on its own
 	}
-	if f, ok := v.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
-			v.height = h
-		}
-	}
+	v.width, v.height = size(v.out)
 	return v
 }
 
+// size is how many columns and lines out has, if it is a terminal.
+func size(out io.Writer) (width, height int) {
+	f, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0, 0
+	}
+	if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+		return w, h
+	}
+	return terminalWidth, terminalHeight
+}
+
+// draw draws over what was drawn before. What the terminal would wrap or scroll could not be
+// drawn over, so lines are cut to its width and there are fewer of them than it has.
 func (v *view) draw() {
 	if v.height == 0 {
 		v.tell()
 		return
 	}
-	lines := append([]string{v.totals(), ""}, v.rows(v.height-4)...)
 	var b strings.Builder
+	if w, h := size(v.out); w != v.width || h != v.height { // somebody has pulled at it
+		v.width, v.height, v.drawn = w, h, 0
+		b.WriteString("\x1b[2J\x1b[H")
+	}
+	lines := append(wrapWords(v.totals(), v.width-1), "")
+	lines = append(lines, v.rows(v.height-2-len(lines))...)
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
 	}
 	for _, l := range lines {
-		b.WriteString("\x1b[2K" + l + "\n")
+		b.WriteString("\x1b[2K" + shorten(l, v.width-1) + "\n")
 	}
 	b.WriteString("\x1b[0J")
 	v.drawn = len(lines)
@@ -114,8 +129,15 @@ func (v *view) row(s sample, end string) string {
 	if state == "" {
 		state = "on the stream"
 	}
-	return fmt.Sprintf(" %s %-6s %-50s %-18s %s", mark, s.kind, s.trouble, state, attempts(now.Attempts))
+	room := min(max(v.width-besideTrouble, leastCut), mostTrouble)
+	return fmt.Sprintf(" %s %-6s %-*s %-18s %s", mark, s.kind, room, shorten(s.trouble, room), state, attempts(now.Attempts))
 }
+
+// Of a row, in columns: what is said of the trouble, at the most, and everything else.
+const (
+	mostTrouble   = 50
+	besideTrouble = 43
+)
 
 func attempts(n int) string {
 	switch n {

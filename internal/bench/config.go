@@ -38,28 +38,28 @@ type Config struct {
 // most is the limit of what fits into request ids, and of good sense.
 const most = 100_000_000
 
-// Validate says what is wrong with all of it.
+// Validate says what is wrong with all of it, in the words of esimctl's flags.
 func (c Config) Validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("bench: "+format, args...))
+			errs = append(errs, fmt.Errorf("--"+format, args...))
 		}
 	}
-	check(c.N >= 1 && c.N <= most, "n is %d: want 1 to %d", c.N, most)
-	check(c.Runs >= 1 && c.Runs <= 1000, "runs is %d: want 1 to 1000", c.Runs)
-	check(c.Rate >= 0 && c.Rate <= 1e6, "rate is %g: want 0 to 1e6 a second", c.Rate) // false for NaN
-	check(c.Latency >= 0, "latency is negative: %v", c.Latency)
-	check(c.Quiet >= 0, "quiet is negative: %v", c.Quiet)
-	check(c.Workers >= 1 && c.Workers <= 4, "workers is %d: want 1 to 4", c.Workers)
-	check(c.InFlight >= 1, "in-flight is %d: want at least 1", c.InFlight)
-	check(c.WarmUp >= 0 && c.WarmUp <= most, "warm-up is %d: want 0 to %d", c.WarmUp, most)
-	check(c.Topups >= 0 && c.Topups <= 1, "topups is %g: want a share, 0 to 1", c.Topups)
-	check(c.Preload >= 0 && c.Preload <= most, "preload is %d: want 0 to %d", c.Preload, most)
-	check(c.PreloadWaiting >= 0 && c.PreloadWaiting <= most, "preload-waiting is %d: want 0 to %d", c.PreloadWaiting, most)
+	check(c.N >= 1 && c.N <= most, "n %d is not 1 to %d", c.N, most)
+	check(c.Runs >= 1 && c.Runs <= 1000, "runs %d is not 1 to 1000", c.Runs)
+	check(c.Rate >= 0 && c.Rate <= 1e6, "rate %g is not 0 to 1e6 a second", c.Rate) // false for NaN
+	check(c.Latency >= 0, "latency %v is negative", c.Latency)
+	check(c.Quiet >= 0, "quiet %v is negative", c.Quiet)
+	check(c.Workers >= 1 && c.Workers <= 4, "workers %d is not 1 to 4", c.Workers)
+	check(c.InFlight >= 1, "in-flight %d is not 1 or more", c.InFlight)
+	check(c.WarmUp >= 0 && c.WarmUp <= most, "warm-up %d is not 0 to %d", c.WarmUp, most)
+	check(c.Topups >= 0 && c.Topups <= 1, "topups %g is not a share, 0 to 1", c.Topups)
+	check(c.Preload >= 0 && c.Preload <= most, "preload %d is not 0 to %d", c.Preload, most)
+	check(c.PreloadWaiting >= 0 && c.PreloadWaiting <= most, "preload-waiting %d is not 0 to %d", c.PreloadWaiting, most)
 	for _, pair := range c.Env {
 		name, _, ok := strings.Cut(pair, "=")
-		check(ok && name != "", "env is %q: want NAME=VALUE", pair)
+		check(ok && name != "", "env %q is not NAME=VALUE", pair)
 	}
 	return errors.Join(errs...)
 }

@@ -64,19 +64,19 @@ WHERE schemaname = 'public'`
 // readCounters reads what Postgres knows; wal is left out. The connection's own share is not
 // in it yet, and comes with its end.
 func readCounters(ctx context.Context, conn *pgx.Conn) (c counters, err error) {
-	var version int
-	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
-		return c, fmt.Errorf("bench: %w", err)
+	version, err := one[int](ctx, conn, `SELECT current_setting('server_version_num')::int`)
+	if err != nil {
+		return c, err
 	}
-	if err := conn.QueryRow(ctx, commitsSQL).Scan(&c.commits); err != nil {
-		return c, fmt.Errorf("bench: %w", err)
+	if c.commits, err = one[float64](ctx, conn, commitsSQL); err != nil {
+		return c, err
 	}
 	if err := conn.QueryRow(ctx, walSQL).Scan(&c.images, &c.syncs); err != nil {
 		return c, fmt.Errorf("bench: %w", err)
 	}
 	if version >= 180000 {
-		if err := conn.QueryRow(ctx, syncsSince18).Scan(&c.syncs); err != nil {
-			return c, fmt.Errorf("bench: %w", err)
+		if c.syncs, err = one[float64](ctx, conn, syncsSince18); err != nil {
+			return c, err
 		}
 	}
 	rows, err := conn.Query(ctx, tablesSQL)
@@ -112,26 +112,20 @@ func (c counters) minus(before counters) counters {
 	return d
 }
 
-// watched is a connection whose own commits are known, so that they can be taken off.
-type watched struct {
-	*pgx.Conn
-	commits int
-}
-
-// watch connects. To connect is a commit, and so is every statement.
-func watch(ctx context.Context, url string) (*watched, error) {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
-	}
-	return &watched{conn, 1}, nil
-}
-
 // one reads one value.
-func one[T any](ctx context.Context, w *watched, sql string, args ...any) (v T, err error) {
-	w.commits++
-	if err = w.QueryRow(ctx, sql, args...).Scan(&v); err != nil {
+func one[T any](ctx context.Context, conn *pgx.Conn, sql string, args ...any) (v T, err error) {
+	if err = conn.QueryRow(ctx, sql, args...).Scan(&v); err != nil {
 		err = fmt.Errorf("bench: %w", err)
 	}
 	return v, err
+}
+
+// connect connects to the database that is measured. That is a commit there, and so is every
+// statement: a dozen a run are the bench's own, and are in the figure.
+func (s *stack) connect(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, s.pg.URL())
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	return conn, nil
 }

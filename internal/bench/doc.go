@@ -7,7 +7,7 @@
 //	                     └─ publisher ◀── Postgres (durable, TCP on loopback)
 //
 // The processes are this program again, by a hidden command ([Process]); Postgres is
-// devstack's. [Run] is all there is to call.
+// devstack's. [Measure] is all there is to call.
 //
 // What is measured, and how, so that figures can be compared:
 //
@@ -17,7 +17,7 @@
 //     published to the arrival of its result, both in this process.
 //   - CPU, WAL and counters run from the release (the first request) until the outbox is
 //     empty. Postgres's counters are read after its clients have gone, because a connection
-//     may keep its share to itself for ten seconds. What the bench itself asks is taken off.
+//     may keep its share to itself for ten seconds.
 //   - Every run has new workers and a new publisher, and its own warm-up, which is not
 //     counted. Postgres, NATS and the simulator go on, and so the tables grow from run to run,
 //     as they do in production. Before each run: VACUUM (ANALYZE) and a CHECKPOINT.

@@ -172,42 +172,21 @@ func (s *stack) fill(ctx context.Context) error {
 	if total == 0 {
 		return nil
 	}
-	chunks := make(chan chunk)
-	g, ctx2 := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(chunks)
-		for from := 0; from < total; {
-			c := chunk{from: from, to: min(from+preloadChunk, total) - 1, waiting: from >= s.cfg.Preload}
-			if !c.waiting {
-				c.to = min(c.to, s.cfg.Preload-1)
-			}
-			select {
-			case chunks <- c:
-			case <-ctx2.Done():
-				return context.Cause(ctx2)
-			}
-			from = c.to + 1
-		}
-		return nil
-	})
 	var done atomic.Int64
 	begun := time.Now()
-	for range preloaders {
-		g.Go(func() (err error) {
-			conn, err := pgx.Connect(ctx2, s.pg.URL())
-			if err != nil {
-				return fmt.Errorf("bench: %w", err)
+	g, loading := errgroup.WithContext(ctx)
+	g.SetLimit(preloaders)
+	for from := 0; from < total; {
+		c := chunk{from: from, to: min(from+preloadChunk, total) - 1, waiting: from >= s.cfg.Preload}
+		if !c.waiting {
+			c.to = min(c.to, s.cfg.Preload-1)
+		}
+		from = c.to + 1
+		g.Go(func() error {
+			if err := s.load(loading, c, begun); err != nil {
+				return err
 			}
-			defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx2))) }()
-			if _, err := conn.Exec(ctx2, `SET synchronous_commit = off; SET session_replication_role = replica`); err != nil {
-				return fmt.Errorf("bench: preload: %w", err)
-			}
-			for c := range chunks {
-				if err := s.load(ctx2, conn, c, begun); err != nil {
-					return err
-				}
-				s.say("Preloading: %d of %d sagas, %v", done.Add(int64(c.to-c.from+1)), total, time.Since(begun).Round(time.Second))
-			}
+			s.say("Preloading: %d of %d sagas, %v", done.Add(int64(c.to-c.from+1)), total, time.Since(begun).Round(time.Second))
 			return nil
 		})
 	}
@@ -223,7 +202,12 @@ func (s *stack) fill(ctx context.Context) error {
 }
 
 // load writes a chunk in one transaction.
-func (s *stack) load(ctx context.Context, conn *pgx.Conn, c chunk, now time.Time) error {
+func (s *stack) load(ctx context.Context, c chunk, now time.Time) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	sagas, history := finishedSQL, finishedHistorySQL
 	first, step := now.Add(-finishedSince), (finishedSince-finishedUntil)/time.Duration(max(s.cfg.Preload, 1))
 	if c.waiting {
@@ -232,8 +216,10 @@ func (s *stack) load(ctx context.Context, conn *pgx.Conn, c chunk, now time.Time
 		first = now.Add(-waitingSince - time.Duration(s.cfg.Preload)*step)
 	}
 	meaning := message.Request{Kind: message.Order, PackageID: orderPackage, Quantity: 1}.Fingerprint()
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var b pgx.Batch
+		b.Queue(`SET LOCAL synchronous_commit = off`)
+		b.Queue(`SET LOCAL session_replication_role = replica`)
 		b.Queue(sagas, c.from, c.to, first, step, meaning, orderPackage)
 		b.Queue(preloadRequestsSQL, c.from, c.to, first, step, orderPackage)
 		b.Queue(preloadAnswersSQL, c.from, c.to, first, step, orderPackage, c.waiting)

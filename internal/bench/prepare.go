@@ -51,22 +51,36 @@ func (r *run) startAll(ctx context.Context) error {
 const readyTimeout = 10 * time.Minute
 
 func awaitReady(ctx context.Context, p *process) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("bench: %s was not ready within %v", p.name, readyTimeout))
-	defer cancel()
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	return poll(ctx, 2*time.Millisecond, readyTimeout, func() (string, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, http.NoBody)
 		if err != nil {
-			return fmt.Errorf("bench: %w", err)
+			return "", err
 		}
 		if res, err := client.Do(req); err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {
-				return nil
+				return "", nil
 			}
+		}
+		return p.name + " is not ready", nil
+	})
+}
+
+// poll looks every so often until nothing is wrong any more, but no longer than limit.
+func poll(ctx context.Context, every, limit time.Duration, look func() (wrong string, err error)) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for begun := time.Now(); ; {
+		wrong, err := look()
+		switch {
+		case err != nil:
+			return err
+		case wrong == "":
+			return nil
+		case time.Since(begun) > limit:
+			return fmt.Errorf("bench: %s after %v", wrong, limit)
 		}
 		select {
 		case <-ctx.Done():
@@ -93,7 +107,7 @@ func (r *run) prepare(ctx context.Context, prefix string) error {
 		if err := o.await(ctx, warm.n, r.cfg.Progress); err != nil {
 			return err
 		}
-		conn, err := watch(ctx, r.pg.URL())
+		conn, err := r.connect(ctx)
 		if err != nil {
 			return err
 		}
@@ -125,9 +139,9 @@ func (r *run) prepare(ctx context.Context, prefix string) error {
 }
 
 func (s *stack) vacuum(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, s.pg.URL())
+	conn, err := s.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("bench: %w", err)
+		return err
 	}
 	_, err = conn.Exec(ctx, `VACUUM (ANALYZE)`)
 	if err = errors.Join(err, conn.Close(ctx)); err != nil {
@@ -141,24 +155,19 @@ SELECT count(*)
 FROM outbox`
 
 // drained waits until the outbox is empty, which is when the last saga is completed.
-func drained(ctx context.Context, conn *watched) error {
-	begun := time.Now()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := one[int](ctx, conn, outboxSQL)
-		if err != nil || left == 0 {
-			return err
+func drained(ctx context.Context, conn *pgx.Conn) error {
+	return awaitNone(ctx, conn, outboxSQL, "messages in the outbox")
+}
+
+// awaitNone waits until sql counts nothing.
+func awaitNone(ctx context.Context, conn *pgx.Conn, sql, what string) error {
+	return poll(ctx, 5*time.Millisecond, stallTimeout, func() (string, error) {
+		n, err := one[int](ctx, conn, sql)
+		if err != nil || n == 0 {
+			return "", err
 		}
-		if time.Since(begun) > stallTimeout {
-			return fmt.Errorf("bench: %d messages are left in the outbox after %v", left, stallTimeout)
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
+		return fmt.Sprintf("%d %s are left", n, what), nil
+	})
 }
 
 // hold opens the snapshot that keeps everything from being vacuumed, if that is wanted.
@@ -166,9 +175,9 @@ func (r *run) hold(ctx context.Context) (release func(), err error) {
 	if !r.cfg.Snapshot {
 		return func() {}, nil
 	}
-	conn, err := pgx.Connect(ctx, r.pg.URL())
+	conn, err := r.connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+		return nil, err
 	}
 	release = func() { _ = conn.Close(context.WithoutCancel(ctx)) }
 	for _, sql := range []string{`BEGIN ISOLATION LEVEL REPEATABLE READ`, `SELECT FROM saga LIMIT 1`} {
@@ -188,22 +197,7 @@ WHERE datname = 'esimflow' AND backend_type = 'client backend' AND state <> 'idl
 // alone waits until nobody is connected any more, but for the snapshot: only then has
 // everybody's share been counted.
 func (r *run) alone(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for begun := time.Now(); ; {
-		var n int
-		if err := r.admin.QueryRow(ctx, clientsSQL).Scan(&n); err != nil || n == 0 {
-			return err
-		}
-		if time.Since(begun) > stallTimeout {
-			return fmt.Errorf("bench: %d connections to Postgres are left", n)
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
+	return awaitNone(ctx, r.admin, clientsSQL, "connections to Postgres")
 }
 
 // quietSample is how long other programs have to be quiet.

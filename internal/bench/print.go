@@ -27,7 +27,7 @@ func (r Report) Write(w io.Writer) error {
 	}
 	line("speed         %.0f sagas/s in %.2f s, steady %.0f/s   (runs: %s)", f.SagasPerSecond, f.Seconds, f.SteadyRate, strings.Join(speeds, " "))
 	if l := f.Latency; l != nil {
-		line("latency       p50 %.1f  p90 %.1f  p99 %.1f  max %.1f ms   (published late by %.1f at the most)", l.P50, l.P90, l.P99, l.Max, l.Late)
+		line("latency       p50 %.1f  p90 %.1f  p99 %.1f  max %.1f ms   (published up to %.1f late)", l.P50, l.P90, l.P99, l.Max, l.Late)
 	}
 	line("per saga      %.3f commits  %.0f bytes of WAL  %.3f page images  %.3f fsyncs", f.Commits, f.WALBytes, f.PageImages, f.WALSyncs)
 	line("PressOne      %.3f calls", f.ProviderCalls)

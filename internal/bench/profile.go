@@ -15,10 +15,7 @@ type profile struct {
 }
 
 // start begins; path is without the extension.
-func (p *profile) start(path string) (err error) {
-	if p.cpu != nil {
-		return errors.New("bench: a profile is being taken already")
-	}
+func (p *profile) start(path string) error {
 	if err := allocations(path + ".allocs-before.pprof"); err != nil {
 		return err
 	}
@@ -26,21 +23,13 @@ func (p *profile) start(path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("bench: profile: %w", err)
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return errors.Join(fmt.Errorf("bench: profile: %w", err), f.Close())
-	}
 	p.path, p.cpu = path, f
-	return nil
+	return pprof.StartCPUProfile(f) // the bench takes one at a time
 }
 
 func (p *profile) stop() error {
-	if p.cpu == nil {
-		return errors.New("bench: no profile is being taken")
-	}
 	pprof.StopCPUProfile()
-	err := p.cpu.Close()
-	p.cpu = nil
-	return errors.Join(err, allocations(p.path+".allocs.pprof"))
+	return errors.Join(p.cpu.Close(), allocations(p.path+".allocs.pprof"))
 }
 
 func allocations(path string) error {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"esimflow/internal/message"
 )
 
@@ -62,12 +60,11 @@ func (r *run) measure(ctx context.Context) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	own, err := watch(ctx, r.pg.URL())
+	own, err := r.connect(ctx)
 	if err != nil {
 		return Run{}, err
 	}
 	defer func() { _ = own.Close(ctx) }()
-	own.commits += beforeCommits
 	o, err := observe(ctx, r.js)
 	if err != nil {
 		return Run{}, err
@@ -120,7 +117,6 @@ func (r *run) measure(ctx context.Context) (Run, error) {
 		return Run{}, err
 	}
 	d := after.minus(before)
-	d.commits -= float64(own.commits)
 	d.wal = usedThen.wal - used.wal
 	r.counted(d)
 	var done Run
@@ -140,13 +136,9 @@ const deadLettersSQL = `
 SELECT count(*)
 FROM dead_letter`
 
-// beforeCommits is what before commits that is counted after it: to connect, two counts and
-// what readCounters asks.
-const beforeCommits = 6
-
 // before notes how things are.
 func (r *run) before(ctx context.Context) (c counters, err error) {
-	conn, err := watch(ctx, r.pg.URL())
+	conn, err := r.connect(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -168,13 +160,13 @@ func (r *run) before(ctx context.Context) (c counters, err error) {
 			return c, err
 		}
 	}
-	return readCounters(ctx, conn.Conn)
+	return readCounters(ctx, conn)
 }
 
 func (r *run) after(ctx context.Context) (c counters, err error) {
-	conn, err := pgx.Connect(ctx, r.pg.URL())
+	conn, err := r.connect(ctx)
 	if err != nil {
-		return c, fmt.Errorf("bench: %w", err)
+		return c, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	return readCounters(ctx, conn)

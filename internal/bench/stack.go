@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,32 +120,22 @@ func (s *stack) startPostgres(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.pg.Stop)
-	admin, err := maintenance(s.pg.URL())
+	admin, err := pgx.ParseConfig(s.pg.URL())
 	if err != nil {
-		return err
+		return fmt.Errorf("bench: %w", err)
 	}
-	if s.admin, err = pgx.Connect(ctx, admin); err != nil {
+	admin.Database = "postgres" // what is done there is not counted for the one that is measured
+	if s.admin, err = pgx.ConnectConfig(ctx, admin); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
 	s.onClose(func() error { return s.admin.Close(context.WithoutCancel(ctx)) })
-	var backend int
-	if err := s.admin.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&backend); err != nil {
-		return fmt.Errorf("bench: %w", err)
+	backend, err := one[int](ctx, s.admin, `SELECT pg_backend_pid()`)
+	if err != nil {
+		return err
 	}
 	stat, err := readStat(backend)
 	s.root = stat.parent
 	return err
-}
-
-// maintenance is the database of that name on the same server: what is done there is not
-// counted for the one that is measured.
-func maintenance(database string) (string, error) {
-	u, err := url.Parse(database)
-	if err != nil {
-		return "", fmt.Errorf("bench: %w", err)
-	}
-	u.Path = "/postgres"
-	return u.String(), nil
 }
 
 // exec runs a statement in the maintenance database.
@@ -258,7 +247,7 @@ SET ciphertext = NULL, expires_at = NULL, version = version + 1`
 // startProvider starts the simulator, which goes on with other order ids than the tables
 // have.
 func (s *stack) startProvider(ctx context.Context) error {
-	conn, err := watch(ctx, s.pg.URL())
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (r *run) verify(ctx context.Context, got results) (wrong []string, err erro
 		}
 	}
 
-	conn, err := watch(ctx, r.pg.URL())
+	conn, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

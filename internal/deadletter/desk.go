@@ -74,7 +74,7 @@ func Refusal(err error) (why string, ok bool) {
 		return refused.Why, true
 	}
 	if impossible, is := errors.AsType[*saga.TransitionError](err); is {
-		return impossible.Error(), true
+		return fmt.Sprintf("a saga that is %s cannot be %s", impossible.From, impossible.On), true
 	}
 	switch {
 	case errors.Is(err, saga.ErrConflict):

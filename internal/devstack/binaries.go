@@ -82,8 +82,8 @@ func (s search) find(ctx context.Context, cache string) (binaries, error) {
 		err = fmt.Errorf("what was downloaded to %s does not run", fetched)
 	}
 	return binaries{}, fmt.Errorf("devstack: no Postgres on this machine: install Debian's `postgresql`, "+
-		"Homebrew's `postgresql@18`, or anything that puts `postgres` and `initdb` on PATH "+
-		"(not on PATH, not in %s; not downloaded either: %w)", strings.Join(s.dirs, ", "), err)
+		"Homebrew's `postgresql@18`, or anything that puts `postgres` and `initdb` on PATH\n"+
+		"It is not on PATH, and not in %s\nIt was not downloaded either: %w", strings.Join(s.dirs, ", "), err)
 }
 
 var versionPattern = regexp.MustCompile(`\d+(\.\d+)*`)

@@ -3,7 +3,9 @@ package devstack
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +16,23 @@ import (
 // process id, and wait to be killed.
 const orphanVariable = "DEVSTACK_TEST_ORPHAN"
 
+// portsVariable makes the test binary take so many ports, print them, and keep them until its
+// input ends.
+const portsVariable = "DEVSTACK_TEST_PORTS"
+
 func TestMain(m *testing.M) {
+	if n, err := strconv.Atoi(os.Getenv(portsVariable)); err == nil {
+		ports, err := FreePorts(n)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		for _, port := range ports {
+			fmt.Fprintln(os.Stdout, port)
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
 	if os.Getenv(orphanVariable) != "" {
 		s, err := StartPostgres(context.Background(), PostgresConfig{})
 		if err != nil {

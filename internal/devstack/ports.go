@@ -2,9 +2,12 @@ package devstack
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
+	"os"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -13,19 +16,49 @@ import (
 // is started again, however many try to reach it meanwhile.
 const quietPortsFrom, quietPortsTo = 10_000, 32_000
 
-// FreePorts are n different TCP ports on 127.0.0.1 that nobody listens on. It is for servers
-// that must know their port before they start or keep it while they are stopped.
+// FreePorts are n different TCP ports on 127.0.0.1 that nobody listens on, and that nobody else
+// who asks here is given while this process runs, be it in another one. It is for servers that
+// must know their port before they start or keep it while they are stopped.
 func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range 100 * n {
 		port := quietPortsFrom + rand.IntN(quietPortsTo-quietPortsFrom)
-		if !slices.Contains(ports, port) && checkFree(port) == nil {
+		if reserve(port) && checkFree(port) == nil {
 			if ports = append(ports, port); len(ports) == n {
 				return ports, nil
 			}
 		}
 	}
 	return nil, errors.New("devstack: there are no free ports")
+}
+
+// reserved are the ports that this process was given. Other processes see it by a lock on a
+// byte of the file for each, which ends with the process.
+var reserved struct {
+	sync.Mutex
+	ports [quietPortsTo]bool
+	file  *os.File // never closed: that would unlock them all
+}
+
+// reserve reports whether the port was nobody's, and is this process's from now on. Where files
+// cannot be locked, other processes are not asked.
+func reserve(port int) bool {
+	reserved.Lock()
+	defer reserved.Unlock()
+	if reserved.ports[port] {
+		return false
+	}
+	if reserved.file == nil {
+		path := fmt.Sprintf("/tmp/esimflow-ports-%d.lock", os.Geteuid())                      // whatever TMPDIR each of them has
+		reserved.file, _ = os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600) // nil cannot be locked
+	}
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1}
+	err := syscall.FcntlFlock(reserved.file.Fd(), syscall.F_SETLK, &lock)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return false
+	}
+	reserved.ports[port] = true
+	return true
 }
 
 // FreePort is one of FreePorts.
