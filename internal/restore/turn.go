@@ -125,8 +125,8 @@ func (w *Witness) ask(ctx context.Context, database uuid.UUID) (Mark, uint64, er
 	if err := json.Unmarshal(m.Data, &seen); err != nil {
 		seen = Mark{} // nobody's
 	}
-	if seen.Database != database && w.foreign.Database != seen.Database {
-		w.foreign = seen
+	if seen.Database != database && (w.foreign == nil || w.foreign.Database != seen.Database) {
+		w.foreign = &seen
 		w.cfg.Log.WarnContext(ctx, "NATS has seen another database: nothing can be said of this one, which takes its place",
 			"database", database, "other", seen.Database)
 	}

@@ -50,7 +50,7 @@ type Witness struct {
 	trouble atomic.Pointer[error] // why there was no turn, or NATS was not asked; nil: it was
 
 	said    time.Time // when that was last logged
-	foreign Mark      // of another database, which was logged
+	foreign *Mark     // of another database, which was logged
 }
 
 // NewWitness returns a witness that holds everything. It can Greet; nothing else happens until
