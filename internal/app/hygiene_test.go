@@ -24,7 +24,7 @@ const root = "../.."
 
 // arrows is who may import whom, tests aside:
 //
-//	cmd → app → {intake, deadletter, audit, retention, monitor, ops} → saga → {pressone, outbox} → {message, seal}
+//	cmd → app → {intake, deadletter, audit, retention, monitor, restore, ops} → saga → {pressone, outbox} → {message, seal}
 //
 // A package may import what lies further along, never its neighbour and never backwards;
 // but ops, which shows operators the dead letters and the audit, imports those two.
