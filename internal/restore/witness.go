@@ -19,6 +19,8 @@ const (
 	Every = 2 * time.Second
 	// heldEvery is how often while nothing may be submitted.
 	heldEvery = 250 * time.Millisecond
+	// soon is how long after a turn the next one is, when something asks for it.
+	soon = 50 * time.Millisecond
 	// turnTimeout bounds a turn, askTimeout each question to NATS.
 	turnTimeout = 5 * time.Second
 	askTimeout  = 2 * time.Second
@@ -116,7 +118,7 @@ func (w *Witness) First(ctx context.Context) {
 	for err := w.try(ctx); errors.Is(err, errTurn) && ctx.Err() == nil; err = w.try(ctx) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(heldEvery / 10):
+		case <-time.After(soon):
 		}
 	}
 }
@@ -125,14 +127,18 @@ func (w *Witness) First(ctx context.Context) {
 func (w *Witness) Run(ctx context.Context) {
 	timer := time.NewTimer(w.wait())
 	defer timer.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
 		case <-w.again:
+			timer.Reset(time.Until(last.Add(soon))) // a turn may need a new connection itself
+			continue
+		case <-timer.C:
 		}
 		_ = w.try(ctx) // it is said
+		last = time.Now()
 		timer.Reset(w.wait())
 	}
 }
