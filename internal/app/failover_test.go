@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"esimflow/internal/app"
+	"esimflow/internal/config"
 	"esimflow/internal/devstack"
 	"esimflow/internal/message"
 	"esimflow/internal/pressonesim"
@@ -116,4 +118,35 @@ func (b *bench) exec(sql string) pgconn.CommandTag {
 	tag, err := b.db.Exec(b.t.Context(), sql)
 	require.NoError(b.t, err)
 	return tag
+}
+
+// A worker that starts while NATS is away cannot know whether its Postgres has lost commits. It goes on with what
+// was bought, and buys nothing, although nothing is paused; and when NATS is back, it does.
+func TestAWorkerThatCannotAskSubmitsNothing(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	w, stop := b.brief()
+	b.post(w, "gate/pause", `{"lane":"read","actor":"ann","reason":"lists are slow"}`, http.StatusOK)
+	b.publish(message.Order, order("bought"))
+	b.await(func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'polling'") == 1 })
+	b.post(w, "gate/pause", `{"kind":"order","actor":"ann","reason":"prices"}`, http.StatusOK)
+	b.publish(message.Order, order("waits"))
+	b.await(func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'pending'") == 1 })
+	stop()
+	b.nats.Stop()
+
+	w, err := app.NewWorker(t.Context(), b.config(config.Worker), b.logger())
+	require.NoError(t, err)
+	b.run(w.Run)
+	b.await(func() bool { return strings.Contains(b.log.String(), "submitting=false") })
+	require.ErrorContains(t, w.Ready(), "nothing is submitted before NATS has said")
+	b.post(w, "gate/resume", `{"kind":"order","actor":"ann","reason":"prices"}`, http.StatusOK)
+	b.resumeReading(w)
+	b.await(func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'notifying'") == 1 })
+	require.Equal(t, 1, b.count("SELECT count(*) FROM saga WHERE state = 'pending'"))
+	require.Equal(t, 1, b.sim.SoldCount())
+
+	require.NoError(t, b.nats.Start())
+	b.publisher()
+	b.completed("bought", "waits")
+	require.Equal(t, 2, b.sim.SoldCount())
 }
