@@ -93,12 +93,14 @@ func TestRoles(t *testing.T) {
 		conn := login(t, s, "esimflow_app")
 		may(t, conn, aSaga, `UPDATE saga SET version = 2`, `DELETE FROM saga`, `DELETE FROM outbox`, `DELETE FROM saga_answer`,
 			`INSERT INTO gate_pause (what, name, actor, reason) VALUES ('lane', 'write', 'ann', 'x')`,
-			`UPDATE provider_token SET version = 1`, `UPDATE retention SET removed_before = now()`, `SELECT * FROM goose_db_version`)
+			`UPDATE provider_token SET version = 1`, `UPDATE retention SET removed_before = now()`, `SELECT * FROM goose_db_version`,
+			`UPDATE witness SET beat = beat + 1`)
 		mayNot(t, conn, `CREATE TABLE mine ()`, `CREATE TEMP TABLE mine ()`, `CREATE SCHEMA mine`, `ALTER TABLE saga ADD COLUMN mine int`,
 			`DROP TABLE saga`, `CREATE INDEX ON saga (updated_at)`, `TRUNCATE saga`, `TRUNCATE outbox`, `ALTER TABLE reveal DISABLE TRIGGER ALL`,
 			`CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'`, `SET ROLE esimflow_owner`, `SET ROLE esimflow_migrator`,
 			`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)`, `DELETE FROM goose_db_version`,
 			`DELETE FROM provider_token`, `INSERT INTO provider_gate (lane) VALUES ('read')`, `DELETE FROM retention`,
+			`DELETE FROM witness`, `INSERT INTO witness (one) VALUES (true)`,
 			`SELECT grant_to_roles()`, `SELECT FROM redacted.saga`)
 	})
 
@@ -133,7 +135,7 @@ func TestRoles(t *testing.T) {
 
 	t.Run("whoever looks sees views without codes", func(t *testing.T) {
 		conn := login(t, s, "esimflow_readonly")
-		may(t, conn, `SELECT * FROM saga`, `SELECT * FROM saga_history`, `SELECT * FROM dead_letter`, `SELECT * FROM reveal`)
+		may(t, conn, `SELECT * FROM saga`, `SELECT * FROM saga_history`, `SELECT * FROM dead_letter`, `SELECT * FROM reveal`, `SELECT id, beat, losses, lost_at FROM witness`)
 		mayNot(t, conn, `SELECT FROM public.saga`, `SELECT data FROM public.saga_purchase`, `SELECT body FROM public.saga_answer`,
 			`SELECT body FROM public.outbox`, `SELECT ciphertext FROM public.provider_token`, `SELECT body FROM public.saga_request`,
 			`SELECT public.remove_history('{}')`, `SET ROLE esimflow_app`,

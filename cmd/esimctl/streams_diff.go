@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"esimflow/internal/message"
 )
 
 // field is one setting of a stream or a consumer that the contract sets. What is not
@@ -77,6 +79,13 @@ func streamFields(want jetstream.StreamConfig, replicas bool) []field[jetstream.
 		fields = append(fields, setting("largest message", func(s *stream) *int32 { return &s.MaxMsgSize },
 			func(n int32) string { return strconv.Itoa(int(n)) }))
 	}
+	if want.MaxMsgsPerSubject > 0 {
+		fields = append(fields, field[stream]{
+			name: "messages per subject",
+			show: func(s stream) string { return strconv.FormatInt(s.MaxMsgsPerSubject, 10) },
+			set:  func(to *stream, from stream) { to.MaxMsgsPerSubject = from.MaxMsgsPerSubject },
+		})
+	}
 	if want.AllowDirect {
 		fields = append(fields, setting("direct access", func(s *stream) *bool { return &s.AllowDirect }, strconv.FormatBool))
 	}
@@ -92,10 +101,10 @@ func streamWarnings(want, has jetstream.StreamConfig) []difference {
 	if has.Replicas == 1 {
 		warn("replicas", "1", "what is on the stream is lost with its server")
 	}
-	if want.Discard == jetstream.DiscardNew && has.MaxAge > 0 {
+	if want.Name != message.EventsStream && has.MaxAge > 0 {
 		warn("maximum age", has.MaxAge.String(), "what is older is dropped, open or not")
 	}
-	if has.MaxMsgsPerSubject > 0 && !has.DiscardNewPerSubject {
+	if want.MaxMsgsPerSubject <= 0 && has.MaxMsgsPerSubject > 0 && !has.DiscardNewPerSubject {
 		warn("messages per subject", strconv.FormatInt(has.MaxMsgsPerSubject, 10), "older ones are dropped, read or not: all of a kind have one subject")
 	}
 	if has.AllowRollup {

@@ -32,7 +32,7 @@ func did(s *stack, code int) map[string]applied {
 	for _, a := range fromJSON[[]applied](s.t, s.exits(code, "streams", "apply", "--json").out) {
 		all[a.Name] = a
 	}
-	require.Len(s.t, all, 5)
+	require.Len(s.t, all, 6)
 	return all
 }
 
@@ -93,6 +93,7 @@ func TestStreamsDrift(t *testing.T) {
 		message.RequestsStream:          {"warning: replicas"},
 		message.EventsStream:            {"warning: replicas"},
 		message.DeadLettersStream:       {"subjects", "discard", "duplicate window", "direct access", "warning: replicas", "warning: maximum age"},
+		message.WitnessStream:           {"warning: replicas"},
 		message.Consumer(message.Order): {"deliveries", "warning: ack wait"},
 	}, fields)
 

@@ -51,6 +51,7 @@ func TestStreamsThatAreWrong(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, elsewhere)
 	const requests, events, letters = message.RequestsStream, message.EventsStream, message.DeadLettersStream
+	witness := message.WitnessStream
 	type stream = jetstream.StreamConfig
 	tests := map[string]struct {
 		stream string
@@ -85,13 +86,15 @@ func TestStreamsThatAreWrong(t *testing.T) {
 		"old results go":       {events, func(s *stream) { s.MaxAge = time.Hour }, found{}, false},
 		"one result a subject": {events, func(s *stream) { s.MaxMsgsPerSubject = 1 }, found{warnings: []string{"messages per subject"}}, false},
 		"purged by publishers": {requests, func(s *stream) { s.AllowRollup = true }, found{warnings: []string{"roll-up"}}, false},
+		"many marks":           {witness, func(s *stream) { s.MaxMsgsPerSubject = 5 }, found{differs: []string{"messages per subject"}}, true},
+		"a mark that ages":     {witness, func(s *stream) { s.MaxAge = time.Hour }, found{warnings: []string{"maximum age"}}, false},
 		"an operator's own": {requests, func(s *stream) {
 			s.MaxBytes, s.MaxMsgs, s.Compression, s.Description = 1<<30, 1_000_000, jetstream.S2Compression, "ours"
 		}, found{}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { // one after the other, on one server
-			for _, name := range []string{requests, events, letters} {
+			for _, name := range []string{requests, events, letters, witness} {
 				_ = js.DeleteStream(t.Context(), name)
 			}
 			for _, config := range message.Streams(1) {

@@ -17,6 +17,7 @@ import (
 	"esimflow/internal/monitor"
 	"esimflow/internal/ops"
 	"esimflow/internal/outbox"
+	"esimflow/internal/restore"
 	"esimflow/internal/retention"
 	"esimflow/internal/saga"
 )
@@ -37,7 +38,7 @@ type parts struct {
 type job interface{ Run(ctx context.Context) }
 
 // assemble makes the parts. vital is for the lease alone.
-func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats.Conn, name string) (*parts, error) {
+func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats.Conn, witness *restore.Witness, name string) (*parts, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("app: %w", err)
@@ -54,7 +55,7 @@ func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats
 	store := saga.NewStore(db, sagas).Sealed(keys)
 	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
 	policy := policyOf(w.cfg)
-	provider, err := newProvider(w.cfg, db, name, w.reg, w.tracing, hint(message.GateHint))
+	provider, err := newProvider(w.cfg, db, name, w.reg, w.tracing, witness.Held, hint(message.GateHint))
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +75,10 @@ func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats
 		return nil, err
 	}
 	runner.Show(w.reg)
+	witness.Use(restore.Config{
+		DB: db, JetStream: js, Connected: nc.IsConnected, Refresh: provider.gate.Refresh, Forsake: lease.Forsake, Wake: runner.Wake,
+		Metrics: restore.NewMetrics(w.reg), Log: w.log,
+	})
 	intakeMetrics := intake.NewMetrics(w.reg, sagas)
 	var consumers []*intake.Consumer
 	for _, kind := range message.Kinds() {
@@ -109,7 +114,7 @@ func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats
 		}))...)
 	return &parts{
 		store: store, lease: lease, provider: provider, runner: runner, consumers: consumers,
-		jobs: []job{auditor, sweeper, wiper, replayer}, collector: collector,
+		jobs: []job{witness, auditor, sweeper, wiper, replayer}, collector: collector,
 		console: ops.ConsoleConfig{
 			APIConfig: ops.APIConfig{
 				Access: accessOf(w.cfg, doors), DB: db, Desk: desk, Auditor: auditor, Store: store, Gate: provider.gate, Log: w.log,

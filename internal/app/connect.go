@@ -23,8 +23,11 @@ const (
 	publisherPoolSize = 3
 )
 
+// greeting looks at a connection before anybody uses it.
+type greeting func(ctx context.Context, conn *pgx.Conn) error
+
 // openPool prepares a pool; it connects when it is used.
-func openPool(ctx context.Context, cfg config.Config, name string, size int32) (*pgxpool.Pool, error) {
+func openPool(ctx context.Context, cfg config.Config, name string, size int32, greet greeting) (*pgxpool.Pool, error) {
 	dsn := cfg.DatabaseURL.Reveal()
 	pool, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -38,6 +41,7 @@ func openPool(ctx context.Context, cfg config.Config, name string, size int32) (
 	}
 	pool.ConnConfig.RuntimeParams["application_name"] = name
 	pool.ConnConfig.DialFunc = impatient(pool.ConnConfig.DialFunc, postgresSilence)
+	pool.AfterConnect = greet
 	pool.PingTimeout = postgresPing
 	pool.AfterRelease = func(c *pgx.Conn) bool { return !readOnly(c.PgConn()) }
 	return pgxpool.NewWithConfig(ctx, pool)

@@ -24,7 +24,7 @@ const root = "../.."
 
 // arrows is who may import whom, tests aside:
 //
-//	cmd → app → {intake, deadletter, audit, retention, monitor, ops} → saga → {pressone, outbox} → {message, seal}
+//	cmd → app → {intake, deadletter, audit, retention, monitor, restore, ops} → saga → {pressone, outbox} → {message, seal}
 //
 // A package may import what lies further along, never its neighbour and never backwards;
 // but ops, which shows operators the dead letters and the audit, imports those two.
@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	},
 
 	"internal/app": {
-		"internal/intake", "internal/deadletter", "internal/audit", "internal/retention", "internal/monitor", "internal/ops", "internal/saga",
+		"internal/intake", "internal/deadletter", "internal/audit", "internal/retention", "internal/monitor", "internal/ops", "internal/restore", "internal/saga",
 		"internal/seal", "internal/pressone", "internal/outbox", "internal/message", "internal/config", "migrations",
 	},
 	"internal/intake":     {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/retention":  {"internal/saga", "internal/outbox"},
 	"internal/monitor":    {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
-	"internal/restore":    {"internal/message"}, // for cmd/esimctl
+	"internal/restore":    {"internal/message"},
 	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message", "internal/seal"},
 	"internal/pressone":   {"internal/message", "internal/seal"},

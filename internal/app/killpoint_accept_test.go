@@ -133,7 +133,7 @@ func claimPoints() []killPoint {
 	intent := saga.Rule{From: saga.Pending, On: saga.SubmitStarted, To: saga.Submitting}
 	return []killPoint{
 		{
-			name: "10-claimed", what: "the commit of its claim", stop: writes("SKIP LOCKED"), env: stepwise, killed: []killPoint{accepted},
+			name: "10-claimed", what: "the commit of its claim", stop: writes("WITH begun AS"), env: stepwise, killed: []killPoint{accepted},
 			sides: map[moment]killed{
 				before: {books: "pending, PressOne has sold 0", story: "It is nobody's: another worker claims it."},
 				after:  {books: "pending and held, PressOne has sold 0", story: "It is held by somebody who does not know. " + givenBack},

@@ -25,12 +25,12 @@ type provider struct {
 	limiter *pressone.Limiter
 }
 
-func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, tracing trace.TracerProvider, gateChanged func()) (*provider, error) {
+func newProvider(cfg config.Config, db *pgxpool.Pool, name string, reg prometheus.Registerer, tracing trace.TracerProvider, held func() bool, gateChanged func()) (*provider, error) {
 	metrics := pressone.NewMetrics(reg)
 	p := &provider{
 		gate: pressone.NewGate(db, pressone.GateConfig{
 			RetryInitial: cfg.RetryInitial, RetryMax: cfg.RetryMax, ProbeBudget: cfg.SubmitTimeout + cfg.LeaseTTL,
-			Holder: name, Metrics: metrics,
+			Held: held, Holder: name, Metrics: metrics,
 		}),
 		limiter: pressone.NewLimiter(cfg.PressOneRate),
 	}

@@ -54,7 +54,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db, err := openPool(ctx, p.cfg, name, publisherPoolSize)
+	db, err := openPool(ctx, p.cfg, name, publisherPoolSize, nil)
 	if err != nil {
 		return err
 	}

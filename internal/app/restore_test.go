@@ -245,12 +245,13 @@ func TestPostgresIsRestoredToAnOlderPoint(t *testing.T) {
 	}
 }
 
-// What the procedure is for: a worker that is started on such a database as if nothing had
-// happened buys again what was pending when the copy was made. No worker can see that from the
-// database alone. The audit finds each of them.
+// What the procedure is for: a worker that is started on such a database as if nothing had happened, where NATS has no
+// witness, buys again what was pending when the copy was made. No worker can see that from the database alone. The audit finds each of them.
 func TestARestoredPostgresIsNotOpenedAsItIs(t *testing.T) {
 	b := setupSinceTheCopy(t, pressonesim.Config{})
+	require.NoError(t, b.js.DeleteStream(t.Context(), message.WitnessStream))
 	w, _ := b.brief()
+	require.Contains(t, b.log.String(), "ESIM_WITNESS does not exist")
 	b.resumeReading(w)
 	for _, kind := range message.Kinds() { // an operator's, from before the copy
 		b.post(w, "gate/resume", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"prices"}`, kind), http.StatusOK)
@@ -261,6 +262,38 @@ func TestARestoredPostgresIsNotOpenedAsItIs(t *testing.T) {
 	require.Len(t, openFindings(report), 8, "%v", report)
 	require.Equal(t, 4, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'double'"))
 	require.Equal(t, 4, b.count("SELECT count(*) FROM audit_finding WHERE status = 'open' AND finding = 'orphan'"))
+}
+
+// Somebody forgets the procedure, and starts a worker on a restored database. It sees from what NATS was told that commits are
+// missing, before it claims anything, and pauses; it has taken over the pauses of before, so that whoever ends them reads why. It
+// buys nothing of what is pending, and nothing that is new. Then the procedure is followed, and ends as if it had been from the beginning.
+func TestAWorkerSeesThatItsPostgresWasRestored(t *testing.T) {
+	b := setupSinceTheCopy(t, pressonesim.Config{})
+	b.exec("DELETE FROM gate_pause WHERE name = 'order'") // as if the copy had been made a moment before
+	_, stop := b.brief()
+	require.Equal(t, 2, b.count("SELECT count(*) FROM gate_pause WHERE what = 'kind' AND actor = 'esimflow'"))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM gate_pause WHERE reason LIKE 'Postgres has lost commits: %EsimflowPostgresForgot%(paused before by ann: prices)'"))
+	require.Contains(t, b.log.String(), "Postgres has lost commits")
+	b.publish(message.Order, order("while-it-is-paused"))
+	b.await(func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'pending'") == 5 })
+	was := b.witnessed()
+	b.await(func() bool { return b.witnessed() > was+1 })
+	require.Equal(t, b.sold, b.sim.SoldCount())
+	stop()
+
+	require.Equal(t, []string{"order", "topup"}, b.begin().Paused)
+	require.Zero(t, b.count("SELECT count(*) FROM gate_pause WHERE actor = 'esimflow'"))
+	w := b.redelivered()
+	require.Equal(t, 15, b.count("SELECT count(*) FROM saga"))
+	require.Len(t, openFindings(b.audit(w, b.copiedAt)), 1, "the one that was purged")
+	for _, kind := range message.Kinds() {
+		b.post(w, "gate/resume", fmt.Sprintf(`{"kind":"%s","actor":"ann","reason":"audited"}`, kind), http.StatusOK)
+	}
+	b.completed("while-it-is-paused")
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 15 }, time.Minute, 20*time.Millisecond)
+	require.Equal(t, b.sold+1, b.sim.SoldCount())
+	require.Empty(t, b.sim.Ledger().Doubles())
+	require.Equal(t, 1, b.count("SELECT losses FROM witness"), "it is said once")
 }
 
 // PressOne replaces the descriptions of top-ups, so that those that were bought since the copy

@@ -16,6 +16,7 @@ import (
 	"esimflow/internal/config"
 	"esimflow/internal/intake"
 	"esimflow/internal/ops"
+	"esimflow/internal/restore"
 	"esimflow/internal/saga"
 )
 
@@ -74,7 +75,8 @@ const shutdownMargin = 5 * time.Second
 // flight within SUBMIT_TIMEOUT and a margin.
 func (w *Worker) Run(ctx context.Context) error {
 	name := processName("worker")
-	db, err := openPool(ctx, w.cfg, name, poolSize)
+	witness := restore.NewWitness()
+	db, err := openPool(ctx, w.cfg, name, poolSize, witness.Greet)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	awaitSchema(ctx, db, w.log, w.notReady)
 	if ctx.Err() == nil {
-		err = w.work(ctx, db, nc, name)
+		err = w.work(ctx, db, nc, witness, name)
 	}
 	stopServing()
 	servers.Wait()
@@ -101,14 +103,14 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // work runs the parts, in the order in which they have to stop.
-func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name string) error {
+func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, witness *restore.Witness, name string) error {
 	// Renewing must not wait behind the sagas' commits: the lease has a connection of its own.
-	vital, err := openPool(ctx, w.cfg, name+"-lease", 1)
+	vital, err := openPool(ctx, w.cfg, name+"-lease", 1, nil)
 	if err != nil {
 		return err
 	}
 	defer vital.Close()
-	p, err := w.assemble(ctx, db, vital, nc, name)
+	p, err := w.assemble(ctx, db, vital, nc, witness, name)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,10 @@ func (w *Worker) work(ctx context.Context, db *pgxpool.Pool, nc *nats.Conn, name
 	if loadDigestKey(ctx, p.store, w.log); ctx.Err() != nil {
 		return nil
 	}
-	ready := func() error { return readiness(ctx, nc, p.lease, p.consumers) }
+	if witness.First(ctx); ctx.Err() != nil {
+		return nil
+	}
+	ready := func() error { return errors.Join(readiness(ctx, nc, p.lease, p.consumers), witness.Problem()) }
 	w.ready.Store(&ready)
 	w.log.InfoContext(ctx, "worker started", "name", name, "api", w.APIAddr(), "telemetry", w.TelemetryAddr())
 

@@ -4,6 +4,7 @@
 //	ESIM_REQUESTS  esim.request.order | topup                        upstream → worker
 //	ESIM_EVENTS    esim.event.<kind>.completed | failed              publisher → upstream
 //	ESIM_DLQ       esim.dlq.<kind>.<code>                            publisher → operators
+//	ESIM_WITNESS   esim.witness                                      worker → worker
 //
 // It only reads and writes bytes: it opens no connection and imports nothing else of
 // esimflow. The contract is in api/, and tests hold the two against each other.

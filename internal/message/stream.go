@@ -12,7 +12,12 @@ const (
 	RequestsStream    = "ESIM_REQUESTS"
 	EventsStream      = "ESIM_EVENTS"
 	DeadLettersStream = "ESIM_DLQ"
+	WitnessStream     = "ESIM_WITNESS"
 )
+
+// WitnessSubject is where workers say how far Postgres has counted: see package restore. Only
+// the last message is kept.
+const WitnessSubject = "esim.witness"
 
 // Hints on core NATS: they save a wait and carry nothing that may not be lost.
 const (
@@ -31,6 +36,8 @@ const (
 	maxPayload = 1 << 20   // NATS's default
 	maxHeaders = 1<<16 - 1 // JetStream's limit for all headers of a message; it cannot be changed
 	headerRoom = 16 << 10
+
+	maxWitnessSize = 1 << 10
 )
 
 const duplicateWindow = 10 * time.Minute
@@ -64,7 +71,8 @@ func token(code string) string {
 func Consumer(k Kind) string { return "esimflow-" + string(k) }
 
 // Streams is what esimflow needs, with that many replicas. Requests and dead letters
-// refuse when they are full; they never drop what is open.
+// refuse when they are full; they never drop what is open. The witness is its last message: who
+// reads it asks the stream's leader, not a replica that may be behind.
 func Streams(replicas int) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
@@ -87,6 +95,12 @@ func Streams(replicas int) []jetstream.StreamConfig {
 			Subjects: []string{"esim.dlq.order.*", "esim.dlq.topup.*"},
 			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 			Replicas: replicas, Duplicates: duplicateWindow, AllowDirect: true,
+		},
+		{
+			Name: WitnessStream, Description: "how far esimflow's Postgres has counted",
+			Subjects: []string{WitnessSubject},
+			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+			MaxMsgSize: maxWitnessSize, MaxMsgsPerSubject: 1, Replicas: replicas, Duplicates: duplicateWindow,
 		},
 	}
 }

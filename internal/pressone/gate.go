@@ -45,6 +45,8 @@ type GateConfig struct {
 	RetryMax time.Duration
 	// ProbeBudget is how long a probe may take before it is taken for lost. Default 70s.
 	ProbeBudget time.Duration
+	// Held reports whether this process must not submit, whatever Postgres says. nil: it may.
+	Held func() bool
 	// Holder names this worker in the row while it probes.
 	Holder string
 	// Metrics shows the lanes. nil: they are not shown.
@@ -222,8 +224,11 @@ func (g *Gate) closedFor(lane Lane) time.Duration {
 	return d
 }
 
-// Paused reports whether operators have paused requests of that kind.
+// Paused reports whether operators have paused requests of that kind, or this process is held.
 func (g *Gate) Paused(k message.Kind) bool {
+	if g.cfg.Held != nil && g.cfg.Held() {
+		return true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.paused[k]

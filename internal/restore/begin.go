@@ -107,24 +107,32 @@ func Begin(ctx context.Context, db *pgx.Conn, copiedAt time.Time, by By) (Begun,
 			}
 			begun.Paused = append(begun.Paused, string(k))
 		}
-		tag, err := tx.Exec(ctx, extendSQL)
-		if err != nil {
+		if err := begun.calm(ctx, tx, reason); err != nil {
 			return err
 		}
-		begun.Extended = tag.RowsAffected()
-		if err := tx.QueryRow(ctx, abortReplaysSQL, reason).Scan(&begun.Replays); err != nil {
-			return err
-		}
-		if tag, err = tx.Exec(ctx, endAuditsSQL, reason); err != nil {
-			return err
-		}
-		begun.Audits = tag.RowsAffected()
 		return tx.QueryRow(ctx, openLettersSQL).Scan(&begun.OpenDead)
 	})
 	if err != nil {
 		return Begun{}, fmt.Errorf("restore: %w", err)
 	}
 	return begun, nil
+}
+
+// calm ends what must not go on by itself in a database that has lost commits.
+func (b *Begun) calm(ctx context.Context, tx pgx.Tx, reason string) error {
+	tag, err := tx.Exec(ctx, extendSQL)
+	if err != nil {
+		return err
+	}
+	b.Extended = tag.RowsAffected()
+	if err := tx.QueryRow(ctx, abortReplaysSQL, reason).Scan(&b.Replays); err != nil {
+		return err
+	}
+	if tag, err = tx.Exec(ctx, endAuditsSQL, reason); err != nil {
+		return err
+	}
+	b.Audits = tag.RowsAffected()
+	return nil
 }
 
 // prefix is what the reason of a pause begins with that Begin has made, the time follows.

@@ -1,5 +1,5 @@
 // Package restore opens a database that was restored from an older point than JetStream and
-// PressOne are at.
+// PressOne are at, and notices one that was opened without it.
 //
 //	restored copy ──▶ Begin ──▶ Redeliver ──▶ a worker starts ──▶ audit ──▶ resume
 //	                  paused    consumers      poll, look up,     adopts
@@ -20,9 +20,19 @@
 // PressOne lists to the saga that has its reference. What it cannot give to anybody is a finding
 // for an operator. Only when no order is left without an owner is ordering resumed.
 //
+// # When nobody has said so
+//
+// A [Witness] in every worker counts up a row, and has NATS remember how far it has come:
+//
+//	lock row ──▶ ask NATS ──▶ commit row + 1 ──▶ tell NATS
+//	                     └──▶ behind: commit a pause, and a row above what NATS knows
+//
+// It holds its worker's submissions until it has looked for the first time, and again when a
+// new connection shows less than it knows. See [Mark] for why there are no false alarms.
+//
 // # What never happens
 //
-//   - Nothing is submitted between Begin and the end of the pause.
+//   - Nothing is submitted between Begin and the end of the pause, nor between a Witness's pause and its end.
 //   - No saga's state is written here: only its deadline, so that nobody
 //     gives up, and tells upstream that nothing was bought, before the audit has looked.
 //

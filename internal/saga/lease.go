@@ -69,19 +69,20 @@ func (l *Lease) Renew(ctx context.Context) error {
 	defer cancel()
 	l.renewing.Lock()
 	defer l.renewing.Unlock()
-	id := l.ID()
-	if id != uuid.Nil {
-		err := l.write(ctx, renewSQL, id, id, l.ttl)
+	before := l.ID()
+	if before != uuid.Nil {
+		err := l.write(ctx, renewSQL, before, before, before, l.ttl)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		l.metrics.leaseLost()
 	}
-	id = uuid.Must(uuid.NewV7())
-	return l.write(ctx, registerSQL, id, id, l.host, l.ttl)
+	id := uuid.Must(uuid.NewV7())
+	return l.write(ctx, registerSQL, before, id, id, l.host, l.ttl)
 }
 
-func (l *Lease) write(ctx context.Context, sql string, id uuid.UUID, args ...any) error {
+// write makes a lease id of the one before, unless that was forsaken meanwhile.
+func (l *Lease) write(ctx context.Context, sql string, before, id uuid.UUID, args ...any) error {
 	sent := time.Now()
 	var base time.Time
 	var live int
@@ -91,6 +92,9 @@ func (l *Lease) write(ctx context.Context, sql string, id uuid.UUID, args ...any
 	took := time.Since(sent)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.id != before {
+		return nil
+	}
 	ours, theirs := sent.Sub(l.sent), base.Sub(l.base)
 	if l.sent.IsZero() || theirs-ours > took+drift(ours) || ours-theirs > l.took+drift(ours) {
 		l.steady = base
@@ -115,6 +119,14 @@ func (l *Lease) Resign(ctx context.Context) error {
 	l.mu.Unlock()
 	_, err := l.db.Exec(ctx, resignSQL, id)
 	return translate("resign", err)
+}
+
+// Forsake gives up the lease without a word to Postgres, which may not be what it was: nothing that
+// is held is submitted any more. The next Renew takes a new one.
+func (l *Lease) Forsake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.id = uuid.Nil
 }
 
 const buryWorkersSQL = `
