@@ -3,14 +3,11 @@ package ops
 import (
 	"bytes"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,9 +33,6 @@ type IntakeLag struct {
 	Redelivers int    // of them: not for the first time
 }
 
-//go:embed console
-var consoleFiles embed.FS
-
 // console is the operators' pages.
 type console struct {
 	ConsoleConfig
@@ -61,7 +55,7 @@ func Handler(cfg ConsoleConfig) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(cfg.APIConfig, g))
 	mux.Handle("/", newConsole(cfg, g))
-	return mux
+	return headers(mux)
 }
 
 // mostForm is how long a form may be: a request that is edited, and room.
@@ -70,9 +64,12 @@ const mostForm = 2 << 20
 // newConsole serves the operators' pages. They can be read without JavaScript; with it they
 // keep themselves up to date.
 func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
-	c := &console{ConsoleConfig: cfg, pages: parsePages(cfg.Now), guard: g, oidc: newProvider(cfg.OIDC, cfg.Now)}
-	c.overview.max, c.open.max = 3*time.Second, 3*time.Second
-
+	versions := assetVersions()
+	c := &console{
+		ConsoleConfig: cfg, pages: parsePages(cfg.Now, versions), guard: g, oidc: newProvider(cfg.OIDC, cfg.Now),
+		overview: cached[overviewView]{max: 3 * time.Second, patience: 10 * time.Second},
+		open:     cached[int]{max: 3 * time.Second, patience: 2 * time.Second}, // every page waits for it
+	}
 	mux := http.NewServeMux()
 	for _, p := range pages {
 		mux.HandleFunc(p.Pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -82,11 +79,7 @@ func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
 			}
 		})
 	}
-	assets, err := fs.Sub(consoleFiles, "console/assets")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	mux.Handle("GET /assets/", cachedFor(time.Hour, http.StripPrefix("/assets/", http.FileServerFS(assets))))
+	mux.HandleFunc("GET /assets/{name}", func(w http.ResponseWriter, r *http.Request) { serveAsset(w, r, versions) })
 
 	strangers := http.NewCrossOriginProtection()
 	strangers.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +87,7 @@ func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		c.fail(w, r, errForeign)
 	}))
-	return headers(strangers.Handler(mux))
+	return strangers.Handler(mux)
 }
 
 // handle lets whoever may use a page use it, and records what acts.
@@ -136,13 +129,6 @@ func headers(h http.Handler) http.Handler {
 		set("Cross-Origin-Opener-Policy", "same-origin")
 		set("Cross-Origin-Resource-Policy", "same-origin")
 		set("Cache-Control", "no-store")
-		h.ServeHTTP(w, r)
-	})
-}
-
-func cachedFor(d time.Duration, h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(d.Seconds())))
 		h.ServeHTTP(w, r)
 	})
 }
@@ -262,36 +248,6 @@ func cmpOr(s, otherwise string) string {
 		return otherwise
 	}
 	return s
-}
-
-// cached keeps a value for a while, so that many who look cost as much as one.
-type cached[T any] struct {
-	max time.Duration
-
-	mu    sync.Mutex
-	at    time.Time
-	value T
-}
-
-// get returns the value, read anew if it is too old. Who comes meanwhile waits for it.
-func (c *cached[T]) get(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.at.IsZero() && time.Since(c.at) < c.max {
-		return c.value, nil
-	}
-	v, err := read(ctx)
-	if err == nil {
-		c.value, c.at = v, time.Now()
-	}
-	return v, err
-}
-
-// forget has the value read anew, by whoever comes next.
-func (c *cached[T]) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = time.Time{}
 }
 
 // backlogOf reads the outbox.

@@ -1,11 +1,8 @@
 package ops
 
 import (
-	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"esimflow/internal/audit"
 )
@@ -64,9 +61,9 @@ func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) dismiss(w http.ResponseWriter, r *http.Request) error {
 	by := outcomeOf(r).by
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a finding")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))
+		return err
 	}
 	if _, err := c.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason); err != nil {
 		return err

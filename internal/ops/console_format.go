@@ -19,7 +19,7 @@ import (
 func queryEscape(s string) string { return url.QueryEscape(s) }
 
 // parsePages makes each page of the layout, what pages share, and a file of its own.
-func parsePages(now func() time.Time) map[string]*template.Template {
+func parsePages(now func() time.Time, versions map[string]string) map[string]*template.Template {
 	funcs := template.FuncMap{
 		"ago":    func(t any) template.HTML { return ago(t, now()) },
 		"span":   span,
@@ -32,6 +32,7 @@ func parsePages(now func() time.Time) map[string]*template.Template {
 		"hide":   hide,
 		"letter": letterOf,
 		"href":   href,
+		"asset":  func(name string) string { return href("/assets/"+name, "v", versions[name]) },
 		"states": saga.States,
 		"dict":   dict,
 		"shares": sharesOf,

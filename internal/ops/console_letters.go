@@ -132,9 +132,9 @@ type letterView struct {
 type headerView struct{ Name, Value string }
 
 func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	l, err := c.Desk.Get(r.Context(), id)
 	if err != nil {
@@ -142,12 +142,9 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := letterView{Letter: l, Bytes: viewBytes(l.Body)}
 	v.Body, v.Letter.Headers = nil, nil // they are shown by what follows only
-	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
-		value := hide(strings.Join(l.Headers[name], ", "))
-		if secretHeader.MatchString(name) {
-			value = "[hidden]"
-		}
-		v.Headers = append(v.Headers, headerView{name, value})
+	headers := shownHeaders(l.Headers)
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		v.Headers = append(v.Headers, headerView{name, strings.Join(headers[name], ", ")})
 	}
 	if l.SagaID == nil && l.Status == "open" && v.Bytes.Text != "" && !v.Bytes.Cut && !v.Bytes.Hidden {
 		v.Edited = v.Bytes.Text
@@ -160,9 +157,9 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) discardLetter(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	if err := c.Desk.Discard(r.Context(), id, outcomeOf(r).by); err != nil {
 		return err

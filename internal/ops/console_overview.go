@@ -71,8 +71,6 @@ func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
 var flow = []saga.State{saga.Pending, saga.Submitting, saga.Unknown, saga.Polling, saga.Notifying}
 
 func (c *console) readOverview(ctx context.Context) (v overviewView, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	v.At = c.Now()
 	tallies, err := c.Store.Tallies(ctx)
 	if err != nil {

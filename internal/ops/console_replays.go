@@ -10,8 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"esimflow/internal/deadletter"
 )
 
@@ -158,7 +156,7 @@ type replayView struct {
 }
 
 func (c *console) showReplay(w http.ResponseWriter, r *http.Request) error {
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return err
 	}
@@ -204,7 +202,7 @@ func (v replayView) Took(now time.Time) time.Duration {
 }
 
 func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return err
 	}
@@ -217,13 +215,16 @@ func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
 
 // resubmit publishes a letter without a saga as a new request, as it arrived or edited.
 func (c *console) resubmit(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	var body []byte
 	if edited := r.PostFormValue("body"); strings.TrimSpace(edited) != "" && utf8.ValidString(edited) {
 		body = []byte(edited)
+	}
+	if err := mended(body); err != nil {
+		return err
 	}
 	if err := c.Desk.Resubmit(r.Context(), id, body, outcomeOf(r).by); err != nil {
 		return err

@@ -41,7 +41,7 @@ func (c *console) showSagas(w http.ResponseWriter, r *http.Request) error {
 	v := sagasView{Query: strings.TrimSpace(q.Get("q")), Kind: q.Get("kind"), State: q.Get("state")}
 	var err error
 	if v.Query != "" {
-		err = c.search(r.Context(), &v, q.Get("ask") != "")
+		err = c.search(r.Context(), &v, q.Get("ask") != "" && !fromElsewhere(r))
 	} else {
 		err = c.page(r.Context(), &v, q.Get("before"))
 	}

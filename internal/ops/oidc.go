@@ -150,9 +150,7 @@ func (c *console) leaveForOIDC(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// comeFromOIDC lets in whom the provider vouches for. The answer is a page that goes on by
-// itself: a browser that another site has sent here would keep the session's cookie back on
-// a mere redirect.
+// comeFromOIDC lets in whom the provider vouches for.
 func (c *console) comeFromOIDC(w http.ResponseWriter, r *http.Request) error {
 	if c.oidc == nil || c.guard.open() {
 		return notFoundError("nobody logs in here by an identity provider")
@@ -176,9 +174,7 @@ func (c *console) comeFromOIDC(w http.ResponseWriter, r *http.Request) error {
 	if err := c.letIn(w, r, s, until); err != nil {
 		return err
 	}
-	on := "/log-in?in=1&to=" + queryEscape(j.To)
-	w.Header().Set("Refresh", "0; url="+on)
-	return c.answerLogIn(w, r, http.StatusOK, logInView{In: on})
+	return c.leadOn(w, r, "/log-in?in=1&to="+queryEscape(j.To))
 }
 
 // notLetIn says why somebody whom the provider knows is not let in, for them to read.
