@@ -28,6 +28,7 @@ func parsePages(now func() time.Time, versions map[string]string) map[string]*te
 		"upto":   upTo,
 		"tone":   tone,
 		"short":  short,
+		"long":   func(s string) bool { return utf8.RuneCountInString(s) > 60 },
 		"words":  func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
 		"hide":   hide,
 		"letter": letterOf,

@@ -227,6 +227,14 @@ func (a api) trail(r *http.Request) (any, error) {
 	return a.recorded().List(r.Context(), TrailFilter{Actor: strings.TrimSpace(q.Get("actor")), What: q.Get("what"), Limit: n})
 }
 
+// About is Target as it is read: of an id, which nobody reads, its end.
+func (a Recorded) About() string {
+	if _, err := uuid.Parse(a.Target); err == nil {
+		return short(a.Target)
+	}
+	return a.Target
+}
+
 // Href is where what an action was about is shown, if it is in one place.
 func (a Recorded) Href() string {
 	id, err := uuid.Parse(a.Target)
