@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
@@ -124,9 +123,7 @@ func filterInBody(_ *http.Request, in asked) string {
 
 // filterInForm is which letters a form chooses.
 func filterInForm(r *http.Request, _ asked) string {
-	chosen := r.Clone(r.Context())
-	chosen.URL = &url.URL{RawQuery: r.PostFormValue("filter")}
-	f, err := lettersFilter(chosen)
+	f, err := formFilter(r)
 	if err != nil {
 		return ""
 	}

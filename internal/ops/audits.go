@@ -69,14 +69,7 @@ func (a api) findings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := q.Get("status")
-	switch status {
-	case "any":
-		status = ""
-	case "":
-		status = string(audit.Open)
-	}
-	return a.Auditor.Findings(r.Context(), audit.Status(status), n)
+	return a.Auditor.Findings(r.Context(), audit.Status(statusOf(q)), n)
 }
 
 func (a api) dismiss(r *http.Request) (any, error) {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"esimflow/internal/deadletter"
-	"esimflow/internal/outbox"
 )
 
 // ConsoleConfig is what the console works with, beside what the API does.
@@ -144,7 +144,7 @@ type view struct {
 	Door    bool   // whether there is signing in, and so out
 	Open    int    // dead letters that wait for an operator
 	Notice  string // what was just done
-	Refresh int    // seconds after which a browser without JavaScript loads the page again; 0: never
+	Live    bool   // it moves: a browser without JavaScript loads it again by and by
 	Data    any
 }
 
@@ -167,7 +167,7 @@ var notices = map[string]string{
 func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
 	v.Path = r.URL.RequestURI()
 	if r.Method != http.MethodGet {
-		v.Path = cmpOr(localPath(r.PostFormValue("back")), "/")
+		v.Path = cmp.Or(localPath(r.PostFormValue("back")), "/")
 	}
 	v.Theme, v.Door, v.Role = themeOf(r), !c.guard.open(), Operator
 	if v.Who == "" {
@@ -241,16 +241,4 @@ func localPath(s string) string {
 		return ""
 	}
 	return s
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// backlogOf reads the outbox.
-func (c *console) backlogOf(ctx context.Context) (outbox.Backlog, error) {
-	return outbox.ReadBacklog(ctx, c.DB)
 }

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -81,7 +83,7 @@ func (c *console) admitted(w http.ResponseWriter, r *http.Request) (caller, bool
 	}
 	to := "/log-in"
 	if r.Method == http.MethodGet {
-		to += "?to=" + queryEscape(r.URL.RequestURI())
+		to += "?to=" + url.QueryEscape(r.URL.RequestURI())
 	}
 	switch {
 	case r.Header.Get("HX-Request") != "":
@@ -181,7 +183,7 @@ type logInView struct {
 }
 
 func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) error {
-	to := cmpOr(localPath(r.URL.Query().Get("to")), "/")
+	to := cmp.Or(localPath(r.URL.Query().Get("to")), "/")
 	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
@@ -206,7 +208,7 @@ func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int
 }
 
 func (c *console) logIn(w http.ResponseWriter, r *http.Request) error {
-	v := logInView{To: cmpOr(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
+	v := logInView{To: cmp.Or(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
 	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
@@ -228,7 +230,7 @@ func (c *console) logIn(w http.ResponseWriter, r *http.Request) error {
 	if err := c.letIn(w, r, session{Name: v.Name, Role: role, How: howToken}, c.Now().Add(sessionTime)); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/log-in?in=1&to="+queryEscape(v.To), http.StatusSeeOther)
+	http.Redirect(w, r, "/log-in?in=1&to="+url.QueryEscape(v.To), http.StatusSeeOther)
 	return nil
 }
 
@@ -254,7 +256,7 @@ func (c *console) setTheme(w http.ResponseWriter, r *http.Request) error {
 	default:
 		setCookie(w, themeCookie, "", -1, false)
 	}
-	http.Redirect(w, r, cmpOr(localPath(r.PostFormValue("back")), "/"), http.StatusSeeOther)
+	http.Redirect(w, r, cmp.Or(localPath(r.PostFormValue("back")), "/"), http.StatusSeeOther)
 	return nil
 }
 

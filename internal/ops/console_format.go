@@ -16,8 +16,6 @@ import (
 	"esimflow/internal/saga"
 )
 
-func queryEscape(s string) string { return url.QueryEscape(s) }
-
 // parsePages makes each page of the layout, what pages share, and a file of its own.
 func parsePages(now func() time.Time, versions map[string]string) map[string]*template.Template {
 	funcs := template.FuncMap{

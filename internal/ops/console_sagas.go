@@ -151,11 +151,7 @@ func (c *console) showSaga(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) showSagaView(w http.ResponseWriter, r *http.Request, v sagaView) error {
-	refresh := 0
-	if v.Live {
-		refresh = 10
-	}
-	return c.show(w, r, http.StatusOK, "saga", view{Title: v.RequestID, Section: "sagas", Refresh: refresh, Data: v})
+	return c.show(w, r, http.StatusOK, "saga", view{Title: v.RequestID, Section: "sagas", Live: v.Live, Data: v})
 }
 
 func (c *console) readSaga(r *http.Request) (v sagaView, err error) {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"time"
@@ -35,6 +36,15 @@ func letterFilter(q url.Values) (f deadletter.Filter, err error) {
 	return f, nil
 }
 
+// statusOf is the status that is asked for, of letters and of findings: open, unless another is named; empty is any.
+func statusOf(q url.Values) string {
+	status := cmp.Or(q.Get("status"), "open")
+	if status == "any" {
+		return ""
+	}
+	return status
+}
+
 func (a api) letters(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	n, err := limit(q.Get("limit"))
@@ -45,14 +55,7 @@ func (a api) letters(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := q.Get("status")
-	switch status {
-	case "any":
-		status = ""
-	case "":
-		status = "open"
-	}
-	return a.Desk.List(r.Context(), f, status, n)
+	return a.Desk.List(r.Context(), f, statusOf(q), n)
 }
 
 func (a api) letter(r *http.Request) (any, error) {
