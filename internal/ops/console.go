@@ -187,6 +187,9 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	if err := c.pages[name].ExecuteTemplate(&page, "layout", v); err != nil {
 		return fmt.Errorf("ops: page %s: %w", name, err)
 	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", retryAfter)
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(page.Bytes()) // the reader is gone, or nothing can be said to it

@@ -201,9 +201,6 @@ func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int, v logInView) error {
 	v.OIDC = c.oidc != nil
-	if status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", retryAfter)
-	}
 	return c.show(w, r, status, "login", view{Title: "Log in", Section: "door", Data: v})
 }
 
