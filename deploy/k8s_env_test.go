@@ -99,7 +99,7 @@ func needOf(t *testing.T, c corev1.Container) (need config.Need, loads bool) {
 // sample is a right content for each key of a secret.
 var sample = map[string]string{
 	"url": "postgres://esimflow:secret@postgres:5432/esimflow?sslmode=disable", "client-id": "id", "client-secret": "secret",
-	"keys": "ZGV2LWRldi1kZXYtZGV2LWRldi1kZXYtZGV2LWRldi0=", "token": "token",
+	"keys": "ZGV2LWRldi1kZXYtZGV2LWRldi1kZXYtZGV2LWRldi0=", "token": "a token of 16 or more",
 	"servers": "tls://worker:secret@nats-0:4222,tls://worker:secret@nats-1:4222", "ca.crt": "certificate", "tls.crt": "certificate", "tls.key": "key",
 }
 

@@ -4,9 +4,12 @@ package app_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +17,28 @@ import (
 	"esimflow/internal/message"
 	"esimflow/internal/pressonesim"
 )
+
+// extremes are the screens when everything on them is as long as it may be.
+func (s *scene) extremes() map[string]string {
+	s.t.Helper()
+	long := strings.Repeat("0123456789abcdef", 8)
+	s.publish(message.Order, `{"request_id":"`+long+`","package_id":"kallur-digital-7days-1gb","quantity":50,"metadata":{"note":"`+long+long+`"}}`)
+	s.completed(long)
+	cookies := s.ask("/log-in", url.Values{"name": {strings.Repeat("m", 80)}, "token": {opsToken}}, nil).Cookies()
+	for _, form := range []url.Values{
+		{"do": {"pause"}, "what": {"kind topup"}, "reason": {strings.Repeat("unbroken", 60)}},
+		{"do": {"pause"}, "what": {"kind topup"}, "reason": {strings.Repeat("in many words ", 35)}}, // it is already
+		{"do": {"resume"}, "what": {"kind topup"}, "reason": {"over"}},
+	} {
+		p := s.ask("/gate", form, cookies)
+		require.Less(s.t, p.StatusCode, http.StatusInternalServerError, p.text)
+	}
+	all := s.screens()
+	all["a long saga"] = "/sagas/" + s.sagaID(long)
+	all["nothing found by a long name"] = "/sagas?q=" + long + long
+	all["dead letters of a long code"] = "/dead-letters?code=" + long
+	return all
+}
 
 // The console in a real Chromium: every screen at two widths, light and dark, with
 // JavaScript and without, by mouse and by keyboard; then a replay and a reveal. What it
@@ -23,7 +48,7 @@ func TestConsoleInChromium(t *testing.T) {
 	s.publish(message.Order, `{"request_id":"again","package_id":"kallur-digital-7days-1gb","quantity":3}`)
 	s.completed("again")
 	facts, err := json.Marshal(map[string]any{
-		"base": "http://" + s.w.APIAddr(), "token": opsToken, "screens": s.screens(),
+		"base": "http://" + s.w.APIAddr(), "token": opsToken, "screens": s.extremes(),
 		"secrets": append(s.codes(), "LPA:1$", "CANARY-MATCHING-ID", "canary-of-upstream", opsToken),
 		"bought":  "/sagas/" + s.sagaID("again"),
 	})

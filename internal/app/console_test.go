@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"esimflow/internal/deadletter"
 	"esimflow/internal/pressonesim"
 )
 
@@ -75,7 +78,17 @@ func TestConsole(t *testing.T) {
 		"/dead-letters?older=x":                   http.StatusBadRequest,
 		"/trail?after=x":                          http.StatusBadRequest,
 		"/replays/new?id=x":                       http.StatusBadRequest,
+		"/sagas?q=%00":                            http.StatusBadRequest, // no text
+		"/sagas?state=%ff":                        http.StatusBadRequest,
+		"/sagas/%00":                              http.StatusBadRequest,
+		"/dead-letters?code=%00":                  http.StatusBadRequest,
+		"/replays/new?package=%ff":                http.StatusBadRequest,
+		"/replays/new?older=-1h":                  http.StatusBadRequest, // everything, said in another way
+		"/audit?status=%00":                       http.StatusBadRequest,
+		"/trail?actor=%ff":                        http.StatusBadRequest,
+		"/trail?show=effects&actor=%00":           http.StatusBadRequest,
 		"/assets/console.css":                     http.StatusOK,
+		"/assets/":                                http.StatusNotFound,
 		"/assets/htmx.min.js":                     http.StatusOK,
 		"/sagas/" + url.PathEscape("<script>x"):   http.StatusNotFound,
 		"/dead-letters?code=" + "%3Cscript%3E":    http.StatusOK,
@@ -86,6 +99,27 @@ func TestConsole(t *testing.T) {
 		require.NotContains(t, p.text, "<script>")
 		require.NotContains(t, p.text, "<img>")
 	}
+	for _, body := range []string{`{"class":"\u0000"}`, `{"older":-1}`} {
+		p := s.api("POST /api/v1/replays/preview", opsToken, body)
+		require.Equal(t, http.StatusBadRequest, p.StatusCode, "%s: %s", body, p.text)
+	}
+	require.NotContains(t, s.log.String(), "level=ERROR msg=console", "what others send is nobody's alarm")
+	require.NotContains(t, s.log.String(), "level=ERROR msg=api")
+
+	// What the console takes out of others' bytes, the API does too.
+	letter := s.api("GET /api/v1"+screens["a dead letter of nasty bytes"], opsToken, "")
+	var got deadletter.Letter
+	require.NoError(t, json.Unmarshal([]byte(letter.text), &got))
+	require.Equal(t, []string{"[hidden]"}, got.Headers["Authorization"])
+	require.Contains(t, string(got.Body), "[activation code]")
+	require.NotContains(t, string(got.Body), "CANARY")
+	mended := s.api("POST /api/v1"+screens["a dead letter of nasty bytes"]+"/resubmit", opsToken,
+		`{"actor":"ann","reason":"x","body":"`+base64.StdEncoding.EncodeToString(got.Body)+`"}`)
+	require.Equal(t, http.StatusBadRequest, mended.StatusCode, "what was taken out is not published: %s", mended.text)
+
+	// Another site's page cannot spend the account's calls.
+	asked := s.ask("/sagas?ask=pressone&q=somebodys-code", nil, ann, "Sec-Fetch-Site", "cross-site")
+	require.Contains(t, asked.text, "PressOne can be asked")
 }
 
 // Nobody gets in without the token, nothing is taken from another site, and a cookie that
@@ -141,13 +175,14 @@ func TestConsoleActions(t *testing.T) {
 		require.Equal(t, http.StatusConflict, s.ask("/sagas/"+s.sagaID("poor-1")+"/reveal", url.Values{"reason": {"x"}}, ann).StatusCode)
 		require.Zero(t, s.count("SELECT count(*) FROM reveal"))
 
-		p := s.ask(reveal, url.Values{"actor": {"somebody else"}, "reason": {"cannot scan"}}, ann)
+		p := s.ask(reveal, url.Values{"actor": {"somebody else"}, "reason": {"cannot scan " + aCode}}, ann)
 		require.Equal(t, http.StatusOK, p.StatusCode)
 		require.Equal(t, 5, strings.Count(p.text, "LPA:1$"))
-		require.Equal(t, "ann cannot scan 5", s.id("SELECT actor || ' ' || reason || ' ' || cardinality(iccids) FROM reveal"))
+		require.Equal(t, "ann cannot scan [activation code] 5", s.id("SELECT actor || ' ' || reason || ' ' || cardinality(iccids) FROM reveal"))
 		require.NotContains(t, s.ask("/sagas/"+five, nil, ann).text, "LPA:1$")
 		require.Contains(t, s.ask("/sagas/"+five, nil, ann).text, "cannot scan")
 		require.Contains(t, s.ask("/trail?show=effects", nil, ann).text, "revealed")
+		require.NotContains(t, s.log.String(), "CANARY-MATCHING-ID", "a reason is logged, too")
 		for _, sql := range []string{"DELETE FROM reveal", "UPDATE reveal SET actor = 'x'", "TRUNCATE reveal"} {
 			_, err := s.db.Exec(t.Context(), sql)
 			require.ErrorContains(t, err, "stays on record")

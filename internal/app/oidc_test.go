@@ -187,7 +187,9 @@ func TestIdentityProviderIsAway(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, v.ask("/log-in/callback?code=x&state=x", nil, nil).StatusCode)
 	}
 	require.Equal(t, http.StatusTooManyRequests, v.ask("/log-in/callback?code=x&state=x", nil, nil).StatusCode)
-	require.Equal(t, http.StatusTooManyRequests, v.ask("/log-in/oidc", nil, nil).StatusCode)
+	p = v.ask("/log-in/oidc", nil, nil)
+	require.Equal(t, http.StatusTooManyRequests, p.StatusCode)
+	require.Equal(t, "6", p.Header.Get("Retry-After"))
 	v.nothingLeaked()
 }
 

@@ -60,7 +60,7 @@ type Filter struct {
 
 // Empty reports whether f chooses everything.
 func (f Filter) Empty() bool {
-	return len(f.IDs) == 0 && f.Kind == "" && f.Code == "" && f.Class == "" && f.Package == "" && f.ICCID == "" && f.Older == 0
+	return len(f.IDs) == 0 && f.Kind == "" && f.Code == "" && f.Class == "" && f.Package == "" && f.ICCID == "" && f.Older <= 0
 }
 
 // Masked is f with no more of an ICCID, which is somebody's, than its last four digits.

@@ -81,8 +81,10 @@ func newGuard(a Access) *guard {
 		g.viewer = digest(a.ViewerToken)
 	}
 	m := hmac.New(sha256.New, []byte(a.Token))
-	m.Write([]byte("esimflow console session 2"))
-	for _, part := range []string{a.ViewerToken, a.OIDC.Issuer, a.OIDC.ClientID} {
+	m.Write([]byte("esimflow console session 3"))
+	for _, part := range []string{
+		a.ViewerToken, a.OIDC.Issuer, a.OIDC.ClientID, a.OIDC.RoleClaim, a.OIDC.OperatorValue, a.OIDC.ViewerValue,
+	} {
 		sum := digest(part) // so that no two lists of parts read the same
 		m.Write(sum[:])
 	}

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+
+	"esimflow/internal/deadletter"
 )
 
 const (
@@ -127,6 +130,82 @@ func TestEveryRouteHasItsRole(t *testing.T) {
 	require.InDelta(t, acting, testutil.ToFloat64(h.metrics.refused.WithLabelValues(atAPI, refusedRole))+
 		testutil.ToFloat64(h.metrics.refused.WithLabelValues(atConsole, refusedRole)), 0)
 	require.NotContains(t, h.log.String(), "canary", "nor does the log say a token")
+}
+
+// Another method is another address, and so is a path written in another way: neither gets
+// anybody further than what is in the table.
+func TestOtherMethods(t *testing.T) {
+	t.Parallel()
+	h := newGatehouse(Access{Token: operatorToken, ViewerToken: viewerToken})
+	known := map[string]bool{}
+	paths := map[string]bool{}
+	for _, rt := range append(Routes(), reads("GET /assets/console.css")) {
+		if method, path, found := strings.Cut(rt.Pattern, " "); found {
+			known[rt.Pattern], known["HEAD "+path] = true, known["HEAD "+path] || method == http.MethodGet
+			paths[path] = true
+		}
+	}
+	for path := range paths {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "LOOK"} {
+			if known[method+" "+path] {
+				continue
+			}
+			for _, written := range []string{path, "/." + path, "//" + path, strings.Replace(path, "/api/", "/%61pi/", 1)} {
+				pattern := method + " " + written
+				w := h.ask(pattern)
+				require.Contains(t, []int{http.StatusUnauthorized, http.StatusSeeOther, http.StatusTemporaryRedirect}, w.Code, "nobody at %s", pattern)
+				if w.Code == http.StatusTemporaryRedirect { // to how it is written
+					require.Regexp(t, "^/([^/]|$)", w.Header().Get("Location"), pattern)
+				}
+				if written != path {
+					continue
+				}
+				for _, who := range []func(*http.Request){withBearer(viewerToken), withBearer(operatorToken), h.withSession(t, Viewer), h.withSession(t, Operator)} {
+					w := h.ask(pattern, who)
+					require.Contains(t, []int{http.StatusUnauthorized, http.StatusSeeOther, http.StatusNotFound}, w.Code, pattern)
+				}
+			}
+		}
+	}
+}
+
+// Whoever follows a link from elsewhere, an alert's say, is logged in as they are: their browser
+// keeps the session's cookie back until a page of ours leads on. Elsewhere's pages get nothing by it.
+func TestLinksFromElsewhere(t *testing.T) {
+	t.Parallel()
+	h := newGatehouse(Access{Token: operatorToken})
+	elsewhere := func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }
+	w := h.ask("GET /sagas?state=unknown", elsewhere)
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "0; url=/log-in?to=%2Fsagas%3Fstate%3Dunknown", w.Header().Get("Refresh"))
+	require.Equal(t, "/sagas?state=unknown", h.ask("GET /log-in?to=%2Fsagas%3Fstate%3Dunknown", h.withSession(t, Viewer)).Header().Get("Location"))
+	w = h.ask("GET /log-in?to=%2Fsagas", elsewhere)
+	require.Contains(t, w.Body.String(), "OPS_TOKEN", "who is not logged in is asked to")
+	require.Equal(t, http.StatusForbidden, h.ask("POST /audit", elsewhere).Code)
+}
+
+// The reason that somebody gives is kept, logged and shown in many places: none of them is
+// where an activation code that is in it goes.
+func TestReasonsHoldNoCodes(t *testing.T) {
+	t.Parallel()
+	by, err := byOf(deadletter.By{Actor: " Ann\x00 LPA:1$a.b$C-1", Reason: "ticket 7: lpa:1$smdp.example$SECRET-1 cannot\nbe scanned "}, true)
+	require.NoError(t, err)
+	require.Equal(t, deadletter.By{Actor: "Ann [activation code]", Reason: "ticket 7: [activation code] cannot; be scanned"}, by)
+	for _, nobody := range []deadletter.By{{}, {Actor: "ann"}, {Actor: "ann", Reason: " \x00"}, {Actor: "\u200b", Reason: "x"}} {
+		_, err := byOf(nobody, true)
+		require.ErrorAs(t, err, new(usageError))
+	}
+	_, err = byOf(deadletter.By{Actor: "ann"}, false)
+	require.NoError(t, err)
+}
+
+// Text that the database cannot hold is the sender's fault, not the worker's.
+func TestTextThatIsNone(t *testing.T) {
+	t.Parallel()
+	p := problemOf(fmt.Errorf("saga: list: %w", &pgconn.PgError{Code: noText, Message: "invalid byte sequence"}))
+	require.Equal(t, http.StatusBadRequest, p.status)
+	require.Equal(t, "usage", p.Kind)
+	require.Equal(t, http.StatusInternalServerError, problemOf(&pgconn.PgError{Code: "57014"}).status)
 }
 
 // What is at no address is not told to strangers either, and what everybody may have is that.

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"esimflow/internal/deadletter"
 	"esimflow/internal/pressone"
-	"esimflow/internal/saga"
 )
 
 // asked is what the trail needs to know of a request to act, whether it is a form or JSON.
@@ -46,12 +44,9 @@ func askedInJSON(r *http.Request) (in asked, err error) {
 // actWith records what is asked for, does it, and records what came of it. What does not say
 // who asks and why is refused before.
 func (t Trail) actWith(r *http.Request, who caller, rt Route, in asked, do func(*http.Request) error) error {
-	in.Actor, in.Reason = nameOf(in.Actor), strings.TrimSpace(saga.Clean(in.Reason))
-	if in.Actor == "" {
-		return usageError("actor is required: it is recorded")
-	}
-	if rt.Reasoned && in.Reason == "" {
-		return checkBy(in.By)
+	var err error
+	if in.By, err = byOf(in.By, rt.Reasoned); err != nil {
+		return err
 	}
 	a := Recorded{Actor: in.Actor, Role: who.Role, How: who.How, What: rt.Does, Target: r.PathValue("id"), Reason: in.Reason}
 	if rt.AboutWhat != nil {
@@ -70,6 +65,18 @@ func (t Trail) actWith(r *http.Request, who caller, rt Route, in asked, do func(
 	err = do(r.WithContext(context.WithValue(ctx, outcomeKey{}, came)))
 	came.is(err)
 	return err
+}
+
+// byOf is who asks and why, fit for every place that keeps, logs or shows it.
+func byOf(given deadletter.By, reasoned bool) (deadletter.By, error) {
+	by := deadletter.By{Actor: nameOf(given.Actor), Reason: strings.TrimSpace(brief(given.Reason))}
+	switch {
+	case by.Actor == "":
+		return by, usageError("actor is required: it is recorded")
+	case reasoned && by.Reason == "":
+		return by, usageError("reason is required: it is recorded")
+	}
+	return by, nil
 }
 
 // outcome is what is known of an action while it is done.
@@ -116,9 +123,7 @@ func filterInBody(_ *http.Request, in asked) string {
 
 // filterInForm is which letters a form chooses.
 func filterInForm(r *http.Request, _ asked) string {
-	chosen := r.Clone(r.Context())
-	chosen.URL = &url.URL{RawQuery: r.PostFormValue("filter")}
-	f, err := lettersFilter(chosen)
+	f, err := formFilter(r)
 	if err != nil {
 		return ""
 	}

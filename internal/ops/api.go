@@ -100,6 +100,7 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 	status, body := http.StatusOK, v
 	if err != nil {
 		p := problemOf(err)
+		p.Error = hide(p.Error)
 		status, body = p.status, p
 		if status == http.StatusInternalServerError {
 			a.Log.ErrorContext(r.Context(), "api", "path", r.URL.Path, "err", err)
@@ -112,8 +113,6 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // the reader is gone, or nothing can be said to it
 }
@@ -133,13 +132,6 @@ func decode(r *http.Request, into any) error {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		return unreadable(err)
-	}
-	return nil
-}
-
-func checkBy(by deadletter.By) error {
-	if strings.TrimSpace(by.Actor) == "" || strings.TrimSpace(by.Reason) == "" {
-		return usageError("actor and reason are required: they are recorded")
 	}
 	return nil
 }

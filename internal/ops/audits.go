@@ -1,11 +1,8 @@
 package ops
 
 import (
-	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"esimflow/internal/audit"
 	"esimflow/internal/deadletter"
@@ -59,9 +56,9 @@ func dayOf(name, s string) (time.Time, error) {
 }
 
 func (a api) audit(r *http.Request) (any, error) {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "an audit")
 	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of an audit", r.PathValue("id")))
+		return nil, err
 	}
 	return a.Auditor.Audit(r.Context(), id)
 }
@@ -72,14 +69,7 @@ func (a api) findings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := q.Get("status")
-	switch status {
-	case "any":
-		status = ""
-	case "":
-		status = string(audit.Open)
-	}
-	return a.Auditor.Findings(r.Context(), audit.Status(status), n)
+	return a.Auditor.Findings(r.Context(), audit.Status(statusOf(q)), n)
 }
 
 func (a api) dismiss(r *http.Request) (any, error) {
@@ -88,9 +78,9 @@ func (a api) dismiss(r *http.Request) (any, error) {
 		return nil, err
 	}
 	by := outcomeOf(r).by
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a finding")
 	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))
+		return nil, err
 	}
 	return a.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason)
 }

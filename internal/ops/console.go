@@ -2,21 +2,18 @@ package ops
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"esimflow/internal/deadletter"
-	"esimflow/internal/outbox"
 )
 
 // ConsoleConfig is what the console works with, beside what the API does.
@@ -35,9 +32,6 @@ type IntakeLag struct {
 	InHand     int    // delivered, and not acknowledged
 	Redelivers int    // of them: not for the first time
 }
-
-//go:embed console
-var consoleFiles embed.FS
 
 // console is the operators' pages.
 type console struct {
@@ -61,7 +55,7 @@ func Handler(cfg ConsoleConfig) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(cfg.APIConfig, g))
 	mux.Handle("/", newConsole(cfg, g))
-	return mux
+	return headers(mux)
 }
 
 // mostForm is how long a form may be: a request that is edited, and room.
@@ -70,9 +64,12 @@ const mostForm = 2 << 20
 // newConsole serves the operators' pages. They can be read without JavaScript; with it they
 // keep themselves up to date.
 func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
-	c := &console{ConsoleConfig: cfg, pages: parsePages(cfg.Now), guard: g, oidc: newProvider(cfg.OIDC, cfg.Now)}
-	c.overview.max, c.open.max = 3*time.Second, 3*time.Second
-
+	versions := assetVersions()
+	c := &console{
+		ConsoleConfig: cfg, pages: parsePages(cfg.Now, versions), guard: g, oidc: newProvider(cfg.OIDC, cfg.Now),
+		overview: cached[overviewView]{max: 3 * time.Second, patience: 10 * time.Second},
+		open:     cached[int]{max: 3 * time.Second, patience: 2 * time.Second}, // every page waits for it
+	}
 	mux := http.NewServeMux()
 	for _, p := range pages {
 		mux.HandleFunc(p.Pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -82,11 +79,7 @@ func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
 			}
 		})
 	}
-	assets, err := fs.Sub(consoleFiles, "console/assets")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	mux.Handle("GET /assets/", cachedFor(time.Hour, http.StripPrefix("/assets/", http.FileServerFS(assets))))
+	mux.HandleFunc("GET /assets/{name}", func(w http.ResponseWriter, r *http.Request) { serveAsset(w, r, versions) })
 
 	strangers := http.NewCrossOriginProtection()
 	strangers.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +87,7 @@ func newConsole(cfg ConsoleConfig, g *guard) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		c.fail(w, r, errForeign)
 	}))
-	return headers(strangers.Handler(mux))
+	return strangers.Handler(mux)
 }
 
 // handle lets whoever may use a page use it, and records what acts.
@@ -140,13 +133,6 @@ func headers(h http.Handler) http.Handler {
 	})
 }
 
-func cachedFor(d time.Duration, h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(d.Seconds())))
-		h.ServeHTTP(w, r)
-	})
-}
-
 // view is what every page is made of.
 type view struct {
 	Title   string
@@ -158,7 +144,7 @@ type view struct {
 	Door    bool   // whether there is signing in, and so out
 	Open    int    // dead letters that wait for an operator
 	Notice  string // what was just done
-	Refresh int    // seconds after which a browser without JavaScript loads the page again; 0: never
+	Live    bool   // it moves: a browser without JavaScript loads it again by and by
 	Data    any
 }
 
@@ -181,7 +167,7 @@ var notices = map[string]string{
 func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
 	v.Path = r.URL.RequestURI()
 	if r.Method != http.MethodGet {
-		v.Path = cmpOr(localPath(r.PostFormValue("back")), "/")
+		v.Path = cmp.Or(localPath(r.PostFormValue("back")), "/")
 	}
 	v.Theme, v.Door, v.Role = themeOf(r), !c.guard.open(), Operator
 	if v.Who == "" {
@@ -200,6 +186,9 @@ func (c *console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	var page bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&page, "layout", v); err != nil {
 		return fmt.Errorf("ops: page %s: %w", name, err)
+	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
@@ -255,46 +244,4 @@ func localPath(s string) string {
 		return ""
 	}
 	return s
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// cached keeps a value for a while, so that many who look cost as much as one.
-type cached[T any] struct {
-	max time.Duration
-
-	mu    sync.Mutex
-	at    time.Time
-	value T
-}
-
-// get returns the value, read anew if it is too old. Who comes meanwhile waits for it.
-func (c *cached[T]) get(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.at.IsZero() && time.Since(c.at) < c.max {
-		return c.value, nil
-	}
-	v, err := read(ctx)
-	if err == nil {
-		c.value, c.at = v, time.Now()
-	}
-	return v, err
-}
-
-// forget has the value read anew, by whoever comes next.
-func (c *cached[T]) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = time.Time{}
-}
-
-// backlogOf reads the outbox.
-func (c *console) backlogOf(ctx context.Context) (outbox.Backlog, error) {
-	return outbox.ReadBacklog(ctx, c.DB)
 }

@@ -1,11 +1,9 @@
 package ops
 
 import (
-	"fmt"
+	"cmp"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"esimflow/internal/audit"
 )
@@ -22,13 +20,9 @@ type auditView struct {
 const mostFindings = 200
 
 func (c *console) showAudit(w http.ResponseWriter, r *http.Request) error {
-	v := auditView{Status: cmpOr(r.URL.Query().Get("status"), string(audit.Open)), Today: c.Now().UTC().Format(time.DateOnly)}
-	status := v.Status
-	if status == "any" {
-		status = ""
-	}
+	v := auditView{Status: cmp.Or(r.URL.Query().Get("status"), string(audit.Open)), Today: c.Now().UTC().Format(time.DateOnly)}
 	var err error
-	if v.Findings, err = c.Auditor.Findings(r.Context(), audit.Status(status), mostFindings); err != nil {
+	if v.Findings, err = c.Auditor.Findings(r.Context(), audit.Status(statusOf(r.URL.Query())), mostFindings); err != nil {
 		return err
 	}
 	if v.Runs, err = c.Auditor.Runs(r.Context(), 20); err != nil {
@@ -37,11 +31,7 @@ func (c *console) showAudit(w http.ResponseWriter, r *http.Request) error {
 	for _, run := range v.Runs {
 		v.Running = v.Running || run.State == "running"
 	}
-	refresh := 0
-	if v.Running {
-		refresh = 10
-	}
-	return c.show(w, r, http.StatusOK, "audit", view{Title: "Audit", Section: "audit", Refresh: refresh, Data: v})
+	return c.show(w, r, http.StatusOK, "audit", view{Title: "Audit", Section: "audit", Live: v.Running, Data: v})
 }
 
 func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
@@ -64,9 +54,9 @@ func (c *console) startAudit(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) dismiss(w http.ResponseWriter, r *http.Request) error {
 	by := outcomeOf(r).by
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a finding")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a finding", r.PathValue("id")))
+		return err
 	}
 	if _, err := c.Auditor.Dismiss(r.Context(), id, by.Actor, by.Reason); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,17 +81,32 @@ func (c *console) admitted(w http.ResponseWriter, r *http.Request) (caller, bool
 	if s, ok := c.session(r); ok {
 		return caller{Name: s.Name, Role: s.Role, How: s.How}, true
 	}
-	to := "/log-in?to=" + queryEscape(r.URL.RequestURI())
-	if r.Method != http.MethodGet {
-		to = "/log-in"
+	to := "/log-in"
+	if r.Method == http.MethodGet {
+		to += "?to=" + url.QueryEscape(r.URL.RequestURI())
 	}
-	if r.Header.Get("HX-Request") != "" {
+	switch {
+	case r.Header.Get("HX-Request") != "":
 		w.Header().Set("HX-Redirect", "/log-in")
 		w.WriteHeader(http.StatusUnauthorized)
-		return caller{}, false
+	case r.Method == http.MethodGet && fromElsewhere(r):
+		if err := c.leadOn(w, r, to); err != nil {
+			c.fail(w, r, err)
+		}
+	default:
+		http.Redirect(w, r, to, http.StatusSeeOther)
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
 	return caller{}, false
+}
+
+// fromElsewhere reports whether another site's page has made the browser ask.
+func fromElsewhere(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }
+
+// leadOn answers a page that goes on by itself. A browser that another site has sent here keeps
+// the session's cookie back, on a mere redirect too; from a page of ours it sends it.
+func (c *console) leadOn(w http.ResponseWriter, r *http.Request, to string) error {
+	w.Header().Set("Refresh", "0; url="+to)
+	return c.answerLogIn(w, r, http.StatusOK, logInView{On: to})
 }
 
 // session is the session of whoever sends a request, if it has not ended.
@@ -136,7 +153,7 @@ func (c *console) who(r *http.Request) string {
 
 // nameOf makes a name fit for the record.
 func nameOf(s string) string {
-	s = strings.TrimSpace(saga.Clean(s))
+	s = strings.TrimSpace(hide(saga.Clean(s)))
 	for utf8.RuneCountInString(s) > mostName {
 		_, last := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-last]
@@ -162,11 +179,11 @@ type logInView struct {
 	Name  string
 	Wrong string
 	OIDC  bool   // there is an identity provider to log in with
-	In    string // where to go on: who reads this is logged in
+	On    string // where the page leads; empty: it asks who one is
 }
 
 func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) error {
-	to := cmpOr(localPath(r.URL.Query().Get("to")), "/")
+	to := cmp.Or(localPath(r.URL.Query().Get("to")), "/")
 	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
@@ -184,14 +201,11 @@ func (c *console) showLogIn(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) answerLogIn(w http.ResponseWriter, r *http.Request, status int, v logInView) error {
 	v.OIDC = c.oidc != nil
-	if status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", retryAfter)
-	}
 	return c.show(w, r, status, "login", view{Title: "Log in", Section: "door", Data: v})
 }
 
 func (c *console) logIn(w http.ResponseWriter, r *http.Request) error {
-	v := logInView{To: cmpOr(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
+	v := logInView{To: cmp.Or(localPath(r.PostFormValue("to")), "/"), Name: nameOf(r.PostFormValue("name"))}
 	if c.guard.open() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
@@ -213,7 +227,7 @@ func (c *console) logIn(w http.ResponseWriter, r *http.Request) error {
 	if err := c.letIn(w, r, session{Name: v.Name, Role: role, How: howToken}, c.Now().Add(sessionTime)); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/log-in?in=1&to="+queryEscape(v.To), http.StatusSeeOther)
+	http.Redirect(w, r, "/log-in?in=1&to="+url.QueryEscape(v.To), http.StatusSeeOther)
 	return nil
 }
 
@@ -239,7 +253,7 @@ func (c *console) setTheme(w http.ResponseWriter, r *http.Request) error {
 	default:
 		setCookie(w, themeCookie, "", -1, false)
 	}
-	http.Redirect(w, r, cmpOr(localPath(r.PostFormValue("back")), "/"), http.StatusSeeOther)
+	http.Redirect(w, r, cmp.Or(localPath(r.PostFormValue("back")), "/"), http.StatusSeeOther)
 	return nil
 }
 

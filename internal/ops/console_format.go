@@ -16,10 +16,8 @@ import (
 	"esimflow/internal/saga"
 )
 
-func queryEscape(s string) string { return url.QueryEscape(s) }
-
 // parsePages makes each page of the layout, what pages share, and a file of its own.
-func parsePages(now func() time.Time) map[string]*template.Template {
+func parsePages(now func() time.Time, versions map[string]string) map[string]*template.Template {
 	funcs := template.FuncMap{
 		"ago":    func(t any) template.HTML { return ago(t, now()) },
 		"span":   span,
@@ -28,10 +26,12 @@ func parsePages(now func() time.Time) map[string]*template.Template {
 		"upto":   upTo,
 		"tone":   tone,
 		"short":  short,
+		"long":   func(s string) bool { return utf8.RuneCountInString(s) > 60 },
 		"words":  func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
 		"hide":   hide,
 		"letter": letterOf,
 		"href":   href,
+		"asset":  func(name string) string { return href("/assets/"+name, "v", versions[name]) },
 		"states": saga.States,
 		"dict":   dict,
 		"shares": sharesOf,

@@ -1,12 +1,13 @@
 package ops
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -32,8 +33,7 @@ func (v lettersView) Narrow() bool {
 }
 
 // lettersFilter reads a filter from an address. Its ids may be given several times.
-func lettersFilter(r *http.Request) (deadletter.Filter, error) {
-	q := r.URL.Query()
+func lettersFilter(q url.Values) (deadletter.Filter, error) {
 	f, err := letterFilter(q)
 	if err != nil {
 		return f, err
@@ -46,6 +46,11 @@ func lettersFilter(r *http.Request) (deadletter.Filter, error) {
 		f.IDs = append(f.IDs, id)
 	}
 	return f, nil
+}
+
+// formFilter reads the filter that a preview was of, which its form sends back.
+func formFilter(r *http.Request) (deadletter.Filter, error) {
+	return lettersFilter((&url.URL{RawQuery: r.PostFormValue("filter")}).Query())
 }
 
 // lettersHref is the address that a filter is read from.
@@ -68,12 +73,12 @@ func lettersHref(path string, f deadletter.Filter, more ...any) string {
 }
 
 func (c *console) showLetters(w http.ResponseWriter, r *http.Request) error {
-	f, err := lettersFilter(r)
+	q := r.URL.Query()
+	f, err := lettersFilter(q)
 	if err != nil {
 		return err
 	}
-	q := r.URL.Query()
-	v := lettersView{Filter: f, Status: cmpOr(q.Get("status"), "open")}
+	v := lettersView{Filter: f, Status: cmp.Or(q.Get("status"), "open")}
 	if v.Listed = !f.Empty() || q.Get("status") != "" || q.Get("list") != ""; v.Listed {
 		err = c.listLetters(r, &v)
 	} else if v.Groups, err = c.Desk.OpenGroups(r.Context()); err == nil {
@@ -88,29 +93,24 @@ func (c *console) showLetters(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) listLetters(r *http.Request, v *lettersView) error {
-	status := v.Status
-	if status == "any" {
-		status = ""
+	q := r.URL.Query()
+	before, id, err := cursorOf(q.Get("after"))
+	if err != nil {
+		return err
 	}
 	var after *deadletter.Cursor
-	if at := r.URL.Query().Get("after"); at != "" {
-		when, id, _ := strings.Cut(at, "_")
-		t, err := time.Parse(time.RFC3339Nano, when)
-		parsed, bad := uuid.Parse(id)
-		if err != nil || bad != nil {
-			return usageError("that page does not exist: its address names no letter")
-		}
-		after = &deadletter.Cursor{At: t, ID: parsed}
+	if before != nil {
+		after = &deadletter.Cursor{At: *before, ID: id}
 		v.First = lettersHref("/dead-letters", v.Filter, "status", v.Status)
 	}
-	all, err := c.Desk.Page(r.Context(), v.Filter, status, after, pageSize+1)
+	all, err := c.Desk.Page(r.Context(), v.Filter, statusOf(q), after, pageSize+1)
 	if err != nil {
 		return err
 	}
 	if len(all) > pageSize {
 		all = all[:pageSize]
 		last := all[pageSize-1]
-		v.Next = lettersHref("/dead-letters", v.Filter, "status", v.Status, "after", last.CreatedAt.UTC().Format(time.RFC3339Nano)+"_"+last.ID.String())
+		v.Next = lettersHref("/dead-letters", v.Filter, "status", v.Status, "after", cursorTo(last.CreatedAt, last.ID))
 	}
 	v.Letters = all
 	replayable := slices.ContainsFunc(all, func(l deadletter.Letter) bool { return l.Replayable })
@@ -132,9 +132,9 @@ type letterView struct {
 type headerView struct{ Name, Value string }
 
 func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	l, err := c.Desk.Get(r.Context(), id)
 	if err != nil {
@@ -142,12 +142,9 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := letterView{Letter: l, Bytes: viewBytes(l.Body)}
 	v.Body, v.Letter.Headers = nil, nil // they are shown by what follows only
-	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
-		value := hide(strings.Join(l.Headers[name], ", "))
-		if secretHeader.MatchString(name) {
-			value = "[hidden]"
-		}
-		v.Headers = append(v.Headers, headerView{name, value})
+	headers := shownHeaders(l.Headers)
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		v.Headers = append(v.Headers, headerView{name, strings.Join(headers[name], ", ")})
 	}
 	if l.SagaID == nil && l.Status == "open" && v.Bytes.Text != "" && !v.Bytes.Cut && !v.Bytes.Hidden {
 		v.Edited = v.Bytes.Text
@@ -155,14 +152,14 @@ func (c *console) showLetter(w http.ResponseWriter, r *http.Request) error {
 	if l.Status == "open" && l.Replayable {
 		v.Replay = lettersHref("/replays/new", deadletter.Filter{IDs: []uuid.UUID{l.ID}})
 	}
-	title := cmpOr(l.RequestID, "A letter without a request id")
+	title := cmp.Or(l.RequestID, "A letter without a request id")
 	return c.show(w, r, http.StatusOK, "letter", view{Title: title, Section: "letters", Data: v})
 }
 
 func (c *console) discardLetter(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	if err := c.Desk.Discard(r.Context(), id, outcomeOf(r).by); err != nil {
 		return err

@@ -64,15 +64,13 @@ func (c *console) showOverview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.show(w, r, http.StatusOK, "overview", view{Title: "Overview", Section: "overview", Refresh: 15, Data: v})
+	return c.show(w, r, http.StatusOK, "overview", view{Title: "Overview", Section: "overview", Live: true, Data: v})
 }
 
 // flow is the states that sagas pass on their way, those that are over aside.
 var flow = []saga.State{saga.Pending, saga.Submitting, saga.Unknown, saga.Polling, saga.Notifying}
 
 func (c *console) readOverview(ctx context.Context) (v overviewView, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	v.At = c.Now()
 	tallies, err := c.Store.Tallies(ctx)
 	if err != nil {
@@ -102,7 +100,7 @@ func (c *console) readOverview(ctx context.Context) (v overviewView, err error) 
 	if v.Gate, err = c.Gate.View(ctx); err != nil {
 		return v, err
 	}
-	if v.Outbox, err = c.backlogOf(ctx); err != nil {
+	if v.Outbox, err = outbox.ReadBacklog(ctx, c.DB); err != nil {
 		return v, err
 	}
 	if v.Findings, err = c.Auditor.Findings(ctx, audit.Open, 100); err != nil {

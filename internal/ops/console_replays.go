@@ -10,8 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"esimflow/internal/deadletter"
 )
 
@@ -27,11 +25,7 @@ func (c *console) showReplays(w http.ResponseWriter, r *http.Request) error {
 	for _, one := range all {
 		v.Running = v.Running || one.State == deadletter.Running
 	}
-	refresh := 0
-	if v.Running {
-		refresh = 10
-	}
-	return c.show(w, r, http.StatusOK, "replays", view{Title: "Replays", Section: "replays", Refresh: refresh, Data: v})
+	return c.show(w, r, http.StatusOK, "replays", view{Title: "Replays", Section: "replays", Live: v.Running, Data: v})
 }
 
 type replaysView struct {
@@ -66,7 +60,7 @@ type previewView struct {
 const mostListed = 200
 
 func (c *console) showPreview(w http.ResponseWriter, r *http.Request) error {
-	f, err := lettersFilter(r)
+	f, err := lettersFilter(r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -116,10 +110,8 @@ func wordsOf(f deadletter.Filter) (words []string) {
 // it said, or nothing.
 func (c *console) startReplay(w http.ResponseWriter, r *http.Request) error {
 	var err error
-	asked := r.Clone(r.Context())
-	asked.URL.RawQuery = r.PostFormValue("filter")
 	n := deadletter.NewReplay{By: outcomeOf(r).by}
-	if n.Filter, err = lettersFilter(asked); err != nil {
+	if n.Filter, err = formFilter(r); err != nil {
 		return err
 	}
 	if n.Expect, err = strconv.Atoi(r.PostFormValue("expect")); err != nil || n.Expect <= 0 {
@@ -158,7 +150,7 @@ type replayView struct {
 }
 
 func (c *console) showReplay(w http.ResponseWriter, r *http.Request) error {
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return err
 	}
@@ -188,11 +180,7 @@ func (c *console) showReplay(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	v.Hidden = len(report.Set) - len(v.Shown)
-	refresh := 0
-	if v.Live {
-		refresh = 10
-	}
-	return c.show(w, r, http.StatusOK, "replay", view{Title: "Replay", Section: "replays", Refresh: refresh, Data: v})
+	return c.show(w, r, http.StatusOK, "replay", view{Title: "Replay", Section: "replays", Live: v.Live, Data: v})
 }
 
 // Took is how long it ran, or has run so far.
@@ -204,7 +192,7 @@ func (v replayView) Took(now time.Time) time.Duration {
 }
 
 func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return err
 	}
@@ -217,13 +205,16 @@ func (c *console) abortReplay(w http.ResponseWriter, r *http.Request) error {
 
 // resubmit publishes a letter without a saga as a new request, as it arrived or edited.
 func (c *console) resubmit(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return err
 	}
 	var body []byte
 	if edited := r.PostFormValue("body"); strings.TrimSpace(edited) != "" && utf8.ValidString(edited) {
 		body = []byte(edited)
+	}
+	if err := mended(body); err != nil {
+		return err
 	}
 	if err := c.Desk.Resubmit(r.Context(), id, body, outcomeOf(r).by); err != nil {
 		return err

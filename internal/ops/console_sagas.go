@@ -41,7 +41,7 @@ func (c *console) showSagas(w http.ResponseWriter, r *http.Request) error {
 	v := sagasView{Query: strings.TrimSpace(q.Get("q")), Kind: q.Get("kind"), State: q.Get("state")}
 	var err error
 	if v.Query != "" {
-		err = c.search(r.Context(), &v, q.Get("ask") != "")
+		err = c.search(r.Context(), &v, q.Get("ask") != "" && !fromElsewhere(r))
 	} else {
 		err = c.page(r.Context(), &v, q.Get("before"))
 	}
@@ -151,11 +151,7 @@ func (c *console) showSaga(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) showSagaView(w http.ResponseWriter, r *http.Request, v sagaView) error {
-	refresh := 0
-	if v.Live {
-		refresh = 10
-	}
-	return c.show(w, r, http.StatusOK, "saga", view{Title: v.RequestID, Section: "sagas", Refresh: refresh, Data: v})
+	return c.show(w, r, http.StatusOK, "saga", view{Title: v.RequestID, Section: "sagas", Live: v.Live, Data: v})
 }
 
 func (c *console) readSaga(r *http.Request) (v sagaView, err error) {

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +53,7 @@ func TestSessions(t *testing.T) {
 		"of another token":         sealed(newGuard(Access{Token: "b token", ViewerToken: "another"}), forSession, ann),
 		"of another viewers' one":  sealed(newGuard(Access{Token: "a token", ViewerToken: "changed"}), forSession, ann),
 		"of another provider":      sealed(newGuard(Access{Token: "a token", ViewerToken: "another", OIDC: OIDC{Issuer: "x"}}), forSession, ann),
+		"of other roles":           sealed(newGuard(Access{Token: "a token", ViewerToken: "another", OIDC: OIDC{OperatorValue: "everybody"}}), forSession, ann),
 		"signed as something else": sealed(g, forJourney, ann), "no role": sealed(g, forSession, nobody), "ended": sealed(g, forSession, old),
 	} {
 		_, ok := read(bad)
@@ -145,7 +148,7 @@ func TestPace(t *testing.T) {
 // What is read for many is read once, and not kept when reading failed.
 func TestCached(t *testing.T) {
 	t.Parallel()
-	c := cached[int]{max: time.Hour}
+	c := cached[int]{max: time.Hour, patience: time.Minute}
 	n := 0
 	read := func(context.Context) (int, error) { n++; return n, nil }
 	_, err := c.get(t.Context(), func(context.Context) (int, error) { return 0, errors.New("away") })
@@ -157,6 +160,49 @@ func TestCached(t *testing.T) {
 	}
 	c.forget()
 	v, err := c.get(t.Context(), read)
+	require.NoError(t, err)
+	require.Equal(t, 2, v)
+}
+
+// While the database is away, a hundred who look wait as long as one: nobody queues behind
+// the others' waiting, nor does one who leaves spoil it for them.
+func TestCachedTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := cached[int]{max: time.Hour, patience: 10 * time.Second}
+		reads, began := 0, time.Now()
+		read := func(ctx context.Context) (int, error) {
+			reads++
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		leaves, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		for range 100 {
+			for _, ctx := range []context.Context{leaves, t.Context()} {
+				all.Go(func() {
+					_, err := c.get(ctx, read)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				})
+			}
+		}
+		all.Wait()
+		require.Equal(t, 1, reads)
+		require.Equal(t, 10*time.Second, time.Since(began))
+	})
+}
+
+// What was begun to be read before something was done is not shown after it.
+func TestCachedBefore(t *testing.T) {
+	t.Parallel()
+	c := cached[int]{max: time.Hour, patience: time.Minute}
+	_, err := c.get(t.Context(), func(context.Context) (int, error) {
+		c.forget() // somebody acts meanwhile
+		return 1, nil
+	})
+	require.NoError(t, err)
+	v, err := c.get(t.Context(), func(context.Context) (int, error) { return 2, nil })
 	require.NoError(t, err)
 	require.Equal(t, 2, v)
 }
@@ -191,11 +237,12 @@ func TestMoney(t *testing.T) {
 	require.False(t, overviewView{Exposure: exposure}.Priced())
 }
 
-// Every asset is served with its type, and every page parses.
+// Every asset is served with its type, under an address that changes with it, and is not
+// listed; and every page parses.
 func TestAssets(t *testing.T) {
 	t.Parallel()
 	var pages map[string]*template.Template
-	require.NotPanics(t, func() { pages = parsePages(time.Now) })
+	require.NotPanics(t, func() { pages = parsePages(time.Now, assetVersions()) })
 	require.Len(t, pages, 12)
 	h := Handler(ConsoleConfig{Now: time.Now})
 	for path, kind := range map[string]string{
@@ -207,4 +254,11 @@ func TestAssets(t *testing.T) {
 		require.Equal(t, http.StatusOK, w.Code, path)
 		require.Contains(t, w.Header().Get("Content-Type"), kind, path)
 	}
+	for _, path := range []string{"", "nothing.css", "../layout.html", "%2e%2e/layout.html"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/assets/"+path, http.NoBody))
+		require.NotEqual(t, http.StatusOK, w.Code, path)
+		require.NotContains(t, w.Body.String(), "inter.woff2", path)
+	}
+	require.Regexp(t, `href="/assets/console\.css\?v=[0-9a-f]{8}"`, newGatehouse(Access{Token: operatorToken}).ask("GET /log-in").Body.String())
 }

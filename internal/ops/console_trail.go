@@ -178,7 +178,7 @@ func (c *console) showTrail(w http.ResponseWriter, r *http.Request) error {
 		v.First = v.Href(v.Actor, v.Effects)
 	}
 	next := func(at time.Time, id uuid.UUID) string {
-		return v.Href(v.Actor, v.Effects, "after", at.UTC().Format(time.RFC3339Nano)+"_"+id.String())
+		return v.Href(v.Actor, v.Effects, "after", cursorTo(at, id))
 	}
 	if v.Effects {
 		deeds, err := c.effects(r.Context(), v.Actor, before, id, trailSize+1)
@@ -203,7 +203,12 @@ func (c *console) showTrail(w http.ResponseWriter, r *http.Request) error {
 	return c.show(w, r, http.StatusOK, "trail", view{Title: "Trail", Section: "trail", Data: v})
 }
 
-// cursorOf reads where a page of a trail ended; nothing is the first page.
+// cursorTo is where a page ends, as it stands in the next one's address.
+func cursorTo(at time.Time, id uuid.UUID) string {
+	return at.UTC().Format(time.RFC3339Nano) + "_" + id.String()
+}
+
+// cursorOf reads where a page ended; nothing is the first page.
 func cursorOf(s string) (*time.Time, uuid.UUID, error) {
 	if s == "" {
 		return nil, uuid.Nil, nil
@@ -212,7 +217,7 @@ func cursorOf(s string) (*time.Time, uuid.UUID, error) {
 	t, err := time.Parse(time.RFC3339Nano, when)
 	id, bad := uuid.Parse(name)
 	if err != nil || bad != nil {
-		return nil, uuid.Nil, usageError("that page does not exist: its address names no action")
+		return nil, uuid.Nil, usageError("that page does not exist: its address does not say where the one before it ended")
 	}
 	return &t, id, nil
 }
@@ -225,6 +230,14 @@ func (a api) trail(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return a.recorded().List(r.Context(), TrailFilter{Actor: strings.TrimSpace(q.Get("actor")), What: q.Get("what"), Limit: n})
+}
+
+// About is Target as it is read: of an id, which nobody reads, its end.
+func (a Recorded) About() string {
+	if _, err := uuid.Parse(a.Target); err == nil {
+		return short(a.Target)
+	}
+	return a.Target
 }
 
 // Href is where what an action was about is shown, if it is in one place.

@@ -1,12 +1,14 @@
 package ops
 
 import (
-	"fmt"
+	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 
 	"esimflow/internal/deadletter"
 	"esimflow/internal/message"
@@ -34,6 +36,15 @@ func letterFilter(q url.Values) (f deadletter.Filter, err error) {
 	return f, nil
 }
 
+// statusOf is the status that is asked for, of letters and of findings: open, unless another is named; empty is any.
+func statusOf(q url.Values) string {
+	status := cmp.Or(q.Get("status"), "open")
+	if status == "any" {
+		return ""
+	}
+	return status
+}
+
 func (a api) letters(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	n, err := limit(q.Get("limit"))
@@ -44,22 +55,40 @@ func (a api) letters(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := q.Get("status")
-	switch status {
-	case "any":
-		status = ""
-	case "":
-		status = "open"
-	}
-	return a.Desk.List(r.Context(), f, status, n)
+	return a.Desk.List(r.Context(), f, statusOf(q), n)
 }
 
 func (a api) letter(r *http.Request) (any, error) {
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return nil, err
 	}
-	return a.Desk.Get(r.Context(), id)
+	l, err := a.Desk.Get(r.Context(), id)
+	l.Reason, l.Note, l.Headers = hide(l.Reason), hide(l.Note), shownHeaders(l.Headers)
+	l.Body = codePattern.ReplaceAll(l.Body, []byte(hiddenCode))
+	return l, err
+}
+
+// shownHeaders are headers without what is nobody's business, and without activation codes.
+func shownHeaders(h nats.Header) nats.Header {
+	shown := make(nats.Header, len(h))
+	for name, values := range h {
+		for _, v := range values {
+			if secretHeader.MatchString(name) {
+				v = "[hidden]"
+			}
+			shown[name] = append(shown[name], hide(v))
+		}
+	}
+	return shown
+}
+
+// mended checks what a letter is to be published as, in the place of what arrived.
+func mended(body []byte) error {
+	if bytes.Contains(body, []byte(hiddenCode)) {
+		return usageError("it says " + hiddenCode + " where one was taken out: nothing is published with that in it")
+	}
+	return nil
 }
 
 func (a api) replay(r *http.Request) (any, error) {
@@ -102,9 +131,9 @@ func (a api) discard(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	id, err := uuid.Parse(r.PathValue("id"))
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return nil, err
 	}
 	return struct {
 		ID     uuid.UUID `json:"id"`

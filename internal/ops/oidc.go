@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -127,7 +129,7 @@ func (c *console) leaveForOIDC(w http.ResponseWriter, r *http.Request) error {
 	if c.oidc == nil || c.guard.open() {
 		return notFoundError("nobody logs in here by an identity provider")
 	}
-	to := cmpOr(localPath(r.URL.Query().Get("to")), "/")
+	to := cmp.Or(localPath(r.URL.Query().Get("to")), "/")
 	if c.guard.attempts.limited(r.RemoteAddr, time.Now()) {
 		c.guard.metrics.refuse(atOIDC, refusedRate)
 		return errLimited
@@ -150,9 +152,7 @@ func (c *console) leaveForOIDC(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// comeFromOIDC lets in whom the provider vouches for. The answer is a page that goes on by
-// itself: a browser that another site has sent here would keep the session's cookie back on
-// a mere redirect.
+// comeFromOIDC lets in whom the provider vouches for.
 func (c *console) comeFromOIDC(w http.ResponseWriter, r *http.Request) error {
 	if c.oidc == nil || c.guard.open() {
 		return notFoundError("nobody logs in here by an identity provider")
@@ -171,14 +171,12 @@ func (c *console) comeFromOIDC(w http.ResponseWriter, r *http.Request) error {
 		c.guard.attempts.wrong(r.RemoteAddr, time.Now())
 		c.guard.metrics.refuse(atOIDC, refusedSecret)
 		c.Log.WarnContext(r.Context(), "somebody was refused at the console's door", "how", howOIDC, "remote_addr", r.RemoteAddr, "err", err)
-		return c.answerLogIn(w, r, http.StatusForbidden, logInView{To: cmpOr(j.To, "/"), Wrong: string(wrong)})
+		return c.answerLogIn(w, r, http.StatusForbidden, logInView{To: cmp.Or(j.To, "/"), Wrong: string(wrong)})
 	}
 	if err := c.letIn(w, r, s, until); err != nil {
 		return err
 	}
-	on := "/log-in?in=1&to=" + queryEscape(j.To)
-	w.Header().Set("Refresh", "0; url="+on)
-	return c.answerLogIn(w, r, http.StatusOK, logInView{In: on})
+	return c.leadOn(w, r, "/log-in?in=1&to="+url.QueryEscape(j.To))
 }
 
 // notLetIn says why somebody whom the provider knows is not let in, for them to read.

@@ -33,11 +33,7 @@ const mostPersonal = 1000
 
 // concerned finds the sagas that a request names. Whose an eSIM is that was bought, PressOne is asked: here that
 // is encrypted. Without its answer nothing is done: it would be half of what was asked for.
-func (a api) concerned(ctx context.Context, in PrivacyAction) ([]saga.Summary, error) {
-	id := strings.TrimSpace(in.ID)
-	if strings.TrimSpace(in.Actor) == "" || strings.TrimSpace(in.Reason) == "" {
-		return nil, &saga.RefusedError{Why: "actor and reason are required: they are recorded"}
-	}
+func (a api) concerned(ctx context.Context, id string) ([]saga.Summary, error) {
 	if id == "" {
 		return nil, usageError("id is missing: a saga's id, a request id or an ICCID")
 	}
@@ -70,19 +66,20 @@ func (a api) exportData(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	sagas, err := a.concerned(r.Context(), in)
+	sagas, err := a.concerned(r.Context(), strings.TrimSpace(in.ID))
 	if err != nil {
 		return nil, err
 	}
+	by := outcomeOf(r).by
 	all := make([]saga.PersonalData, 0, len(sagas))
 	for _, s := range sagas {
-		data, err := a.Store.Export(r.Context(), s.ID, in.Actor, in.Reason)
+		data, err := a.Store.Export(r.Context(), s.ID, by.Actor, by.Reason)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, data)
 	}
-	a.Log.WarnContext(r.Context(), "personal data was exported", "sagas", len(all), "actor", saga.Clean(in.Actor))
+	a.Log.WarnContext(r.Context(), "personal data was exported", "sagas", len(all), "actor", by.Actor)
 	return all, nil
 }
 
@@ -91,14 +88,15 @@ func (a api) eraseData(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	sagas, err := a.concerned(r.Context(), in)
+	sagas, err := a.concerned(r.Context(), strings.TrimSpace(in.ID))
 	if err != nil {
 		return nil, err
 	}
+	by := outcomeOf(r).by
 	all := make([]Erasure, 0, len(sagas))
 	for _, s := range sagas {
 		e := Erasure{SagaID: s.ID}
-		err := a.Store.Erase(r.Context(), s.ID, in.Actor, in.Reason)
+		err := a.Store.Erase(r.Context(), s.ID, by.Actor, by.Reason)
 		refused, _ := errors.AsType[*saga.RefusedError](err)
 		switch {
 		case refused != nil && len(sagas) == 1:
@@ -109,7 +107,7 @@ func (a api) eraseData(r *http.Request) (any, error) {
 			return nil, err
 		default:
 			e.Erased = true
-			a.Log.WarnContext(r.Context(), "personal data was erased", "saga_id", s.ID, "actor", saga.Clean(in.Actor))
+			a.Log.WarnContext(r.Context(), "personal data was erased", "saga_id", s.ID, "actor", by.Actor)
 		}
 		all = append(all, e)
 	}

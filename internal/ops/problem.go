@@ -2,7 +2,11 @@ package ops
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"esimflow/internal/audit"
 	"esimflow/internal/deadletter"
@@ -29,6 +33,15 @@ func (e usageError) Error() string    { return string(e) }
 func (e notFoundError) Error() string { return string(e) }
 func (e tooLargeError) Error() string { return string(e) }
 
+// idOf is the id in a request's address, of what.
+func idOf(r *http.Request, what string) (uuid.UUID, error) {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return id, notFoundError(fmt.Sprintf("%q is not the id of %s", r.PathValue("id"), what))
+	}
+	return id, nil
+}
+
 // unreadable is why a body cannot be read.
 func unreadable(err error) error {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -36,6 +49,10 @@ func unreadable(err error) error {
 	}
 	return usageError("the body cannot be read: " + err.Error())
 }
+
+// noText is what Postgres says of bytes that are not UTF-8, or hold a NUL. Wherever in a
+// request they were, whoever has sent it can help that, and the worker cannot.
+const noText = "22021"
 
 var errForeign = errors.New("this came from another site, and is not done")
 
@@ -47,6 +64,7 @@ func problemOf(err error) Problem {
 	_, large := errors.AsType[tooLargeError](err)
 	paused, _ := errors.AsType[*pressone.PausedError](err)
 	unaudited, _ := errors.AsType[*audit.RefusedError](err)
+	stored, _ := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case errors.Is(err, errForeign):
 		return Problem{"forbidden", err.Error(), http.StatusForbidden, "Not from here"}
@@ -60,6 +78,8 @@ func problemOf(err error) Problem {
 		return Problem{"usage", err.Error(), http.StatusRequestEntityTooLarge, "That is too much"}
 	case usage, errors.Is(err, deadletter.ErrEmptyFilter), errors.Is(err, deadletter.ErrTooMany), errors.Is(err, deadletter.ErrRate):
 		return Problem{"usage", err.Error(), http.StatusBadRequest, "That cannot be asked"}
+	case stored != nil && stored.Code == noText:
+		return Problem{"usage", "there is something in it that is no text", http.StatusBadRequest, "That cannot be asked"}
 	case errors.Is(err, saga.ErrTooMuch):
 		return Problem{"failed", err.Error(), http.StatusServiceUnavailable, "Too much to look through"}
 	case missing, errors.Is(err, saga.ErrNotFound), errors.Is(err, deadletter.ErrNotFound), errors.Is(err, deadletter.ErrNoReplay),

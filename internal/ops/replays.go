@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -50,7 +49,7 @@ func (a api) replays(r *http.Request) (any, error) {
 }
 
 func (a api) replayOf(r *http.Request) (any, error) {
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return nil, err
 	}
@@ -66,19 +65,11 @@ func (a api) abortReplay(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	id, err := replayID(r)
+	id, err := idOf(r, "a replay")
 	if err != nil {
 		return nil, err
 	}
 	return a.Desk.Abort(r.Context(), id, outcomeOf(r).by)
-}
-
-func replayID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(r.PathValue("id"))
-	if err != nil {
-		return id, notFoundError(fmt.Sprintf("%q is not the id of a replay", r.PathValue("id")))
-	}
-	return id, nil
 }
 
 func (a api) groups(r *http.Request) (any, error) {
@@ -94,9 +85,12 @@ func (a api) resubmit(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	id, err := uuid.Parse(r.PathValue("id"))
+	if err := mended(in.Body); err != nil {
+		return nil, err
+	}
+	id, err := idOf(r, "a dead letter")
 	if err != nil {
-		return nil, notFoundError(fmt.Sprintf("%q is not the id of a dead letter", r.PathValue("id")))
+		return nil, err
 	}
 	return struct {
 		ID     uuid.UUID `json:"id"`
