@@ -111,17 +111,3 @@ END
 $$;
 -- +goose StatementEnd
 REVOKE ALL ON FUNCTION erase_saga(uuid, bytea, bytea, json, uuid, text, text) FROM PUBLIC;
-
--- Where there are roles, see deploy/postgres.
--- +goose StatementBegin
-DO $$ BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'esimflow_app') AND current_user = 'esimflow_owner' THEN
-        GRANT EXECUTE ON FUNCTION erase_saga(uuid, bytea, bytea, json, uuid, text, text) TO esimflow_app;
-        GRANT SELECT ON saga_erased TO esimflow_app;
-        GRANT SELECT, UPDATE ON digest_key TO esimflow_app;
-        GRANT SELECT, INSERT ON privacy_action TO esimflow_app;
-        REVOKE INSERT, UPDATE, DELETE ON saga_erased FROM esimflow_app;
-        REVOKE UPDATE, DELETE ON privacy_action FROM esimflow_app;
-    END IF;
-END $$;
--- +goose StatementEnd
