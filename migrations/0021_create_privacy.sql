@@ -70,31 +70,45 @@ CREATE FUNCTION erase_saga(erased uuid, its_digest bytea, its_meaning bytea, ske
     RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     s saga;
+    its_letters uuid[];
+    its_replays uuid[]; -- of nothing else
 BEGIN
     LOCK TABLE saga IN SHARE ROW EXCLUSIVE MODE;
     SELECT * INTO s FROM saga WHERE id = erased;
     IF NOT FOUND THEN
         RETURN 'it is not on record any more';
-    ELSIF s.state NOT IN ('completed', 'discarded') THEN
+    END IF;
+    its_letters := ARRAY(SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id);
+    IF s.state NOT IN ('completed', 'discarded') THEN
         RETURN 'it is ' || s.state || ': only what has ended can be erased';
     ELSIF EXISTS (SELECT FROM saga_erased e WHERE e.saga_id = erased) THEN
         RETURN 'it was erased before';
-    ELSIF EXISTS (SELECT FROM dead_letter l WHERE l.status = 'open' AND (l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id)) THEN
+    ELSIF EXISTS (SELECT FROM dead_letter l WHERE l.status = 'open' AND l.id = ANY(its_letters)) THEN
         RETURN 'a dead letter of it is open: resolve it first';
     ELSIF EXISTS (SELECT FROM audit_finding f WHERE f.status = 'open' AND f.saga_id = erased) THEN
         RETURN 'a finding of the audit about it is open: resolve it first';
-    ELSIF EXISTS (SELECT FROM outbox o WHERE o.saga_id = erased OR o.dead_letter_id IN (
-            SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id)) THEN
+    ELSIF EXISTS (SELECT FROM outbox o WHERE o.saga_id = erased OR o.dead_letter_id = ANY(its_letters)) THEN
         RETURN 'something of it is still to be published: try again in a moment';
     END IF;
     INSERT INTO saga_erased (kind, digest, meaning, saga_id) VALUES (s.kind, its_digest, its_meaning, erased);
-    UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id IN (
-        SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id);
-    UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = s.request_id THEN erased::text ELSE a.target END -- migration 22
-    WHERE a.target IN (erased::text, s.request_id) OR EXISTS (
-        SELECT FROM dead_letter l
-        WHERE (l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id) AND right(a.target, 36) = l.id::text);
-    DELETE FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id;
+
+    -- what operators wrote, migration 22: wherever it is about this one alone
+    its_replays := ARRAY(
+        SELECT r.id FROM replay r JOIN replay_letter l ON l.replay_id = r.id
+        WHERE (l.saga_id = erased OR l.letter_id = ANY(its_letters)) AND (r.letters = 1 OR r.filter ->> 'iccid' = s.iccid));
+    WITH blanked AS (
+        UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = s.request_id THEN erased::text ELSE a.target END
+        WHERE a.target IN (erased::text, s.request_id)
+            OR right(a.target, 36) = ANY(its_letters::text[] || its_replays::text[])
+            OR a.target IN (SELECT f.id::text FROM audit_finding f WHERE f.saga_id = erased)
+            OR a.id IN (SELECT e.action_id FROM action_result e WHERE e.note IN (SELECT 'replay ' || unnest(its_replays)))
+        RETURNING a.id
+    )
+    UPDATE action_result e SET note = '' FROM blanked WHERE e.action_id = blanked.id;
+    UPDATE replay SET reason = 'erased', filter = '{}', note = '' WHERE id = ANY(its_replays);
+    UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id = ANY(its_letters);
+
+    DELETE FROM dead_letter WHERE id = ANY(its_letters);
     UPDATE audit_finding SET data = '{}', why = '', advice = '', note = '' WHERE saga_id = erased;
     UPDATE reveal SET request_id = '', iccids = '{}', reason = 'erased' WHERE saga_id = erased;
     UPDATE saga_history SET seen = '', reason = '' WHERE saga_id = erased;

@@ -49,10 +49,22 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+-- +goose StatementBegin
+CREATE FUNCTION action_result_is_blanked_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.action_id = OLD.action_id AND NEW.at = OLD.at AND NEW.result = OLD.result AND NEW.note = '' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'what operators did stays on record';
+END
+$$;
+-- +goose StatementEnd
 CREATE TRIGGER action_is_blanked_only BEFORE UPDATE ON action
     FOR EACH ROW EXECUTE FUNCTION action_is_blanked_only();
-CREATE TRIGGER action_is_appended_to BEFORE UPDATE OR DELETE OR TRUNCATE ON action_result
+CREATE TRIGGER action_is_appended_to BEFORE DELETE OR TRUNCATE ON action_result
     FOR EACH STATEMENT EXECUTE FUNCTION action_is_appended_to();
+CREATE TRIGGER action_result_is_blanked_only BEFORE UPDATE ON action_result
+    FOR EACH ROW EXECUTE FUNCTION action_result_is_blanked_only();
 
 -- What migration 19 grants, and what has come since: whether the roles were made before that or after it, they may do the same.
 -- +goose StatementBegin

@@ -110,3 +110,39 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 		})
 	}
 }
+
+// What operators wrote while they dealt with somebody's top-up is about that person too: why its dead letter was replayed, in a job
+// that was chosen by the ICCID; why that job was to be aborted; why a finding of the audit was dismissed; and the request id, in what
+// somebody was told who named two things by it. All of that leaves with the erasure, the fact that somebody acted stays.
+func TestErasingBlanksWhatOperatorsWrote(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	w := b.worker()
+	b.publisher()
+	iccid := pressonesim.DefaultICCIDs()[1]
+	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Topups, Action: pressonesim.Status, Status: 422, Code: 34, Times: 1})
+	b.publish(message.Topup, fmt.Sprintf(`{"request_id":"canary-request-4711","package_id":"bonbon-mobile-30days-3gb-topup","iccid":"%s"}`, iccid))
+	b.publish(message.Order, order("canary-request-4711"))
+	b.letters(1)
+	job := b.startReplay(w.APIAddr(), fmt.Sprintf(`"iccid":"%s"`, iccid))
+	require.Equal(t, 1, b.replayed(w, job.ID).Ends.Completed)
+	require.Eventually(t, func() bool {
+		return b.count("SELECT count(*) FROM outbox") == 0 && b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 2
+	}, unhurried, 20*time.Millisecond)
+	b.post(w, "replays/"+job.ID.String()+"/abort", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusConflict)
+	b.post(w, "sagas/canary-request-4711/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusBadRequest)
+	finding := b.text(`
+		INSERT INTO audit_finding (id, finding, order_id, saga_id, data, why, advice, run_id)
+		SELECT gen_random_uuid(), 'phantom', order_id, id, '{}', 'x', 'x', gen_random_uuid() FROM saga WHERE kind = 'topup'
+		RETURNING id::text`)
+	b.post(w, "audit-findings/"+finding+"/dismiss", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusOK)
+	secret := map[string]string{
+		"request id": "canary-request-4711", "ICCID": iccid, "reason": "canary-reason-of-ann", "reason of the job": "because",
+	}
+	require.Len(t, leaks(secret, b.dump()), 4, "the search finds them while they are there")
+	actions := b.count("SELECT count(*) FROM action")
+
+	b.post(w, "privacy/erase", `{"id":"canary-request-4711","actor":"ann","reason":"the customer has left"}`, http.StatusOK)
+	require.Empty(t, leaks(secret, b.dump()))
+	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action WHERE actor = 'ann'"))
+	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action_result"))
+}
