@@ -23,9 +23,10 @@ type Provider interface {
 	Balance(ctx context.Context) (pressone.Balance, error)
 }
 
-// Gate says whether PressOne may be asked.
+// Gate says whether PressOne may be asked, and what operators have paused.
 type Gate interface {
 	ClosedFor(lane pressone.Lane) time.Duration
+	Paused(k message.Kind) bool
 	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, _ error)
 }
 
@@ -40,6 +41,19 @@ type Config struct {
 	Published func() // called when the outbox has got something to publish
 	Metrics   *Metrics
 	Log       *slog.Logger
+}
+
+// open reports whether a lane to PressOne is.
+func (d *Desk) open(lane pressone.Lane) bool { return d.Gate == nil || d.Gate.ClosedFor(lane) <= 0 }
+
+// paused lists the kinds of which nothing is submitted, for an operator has paused them.
+func (d *Desk) paused() (kinds []message.Kind) {
+	for _, k := range message.Kinds() {
+		if d.Gate != nil && d.Gate.Paused(k) {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds
 }
 
 // NewDesk returns a desk.
