@@ -97,11 +97,7 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 			b.publish(message.Order, request)
 			b.publish(message.Topup, topup)
 			b.publish(message.Order, `{"request_id":"canary-request-4711","package_id":"kallur-digital-7days-1gb","quantity":3}`)
-			for _, c := range message.Consumers() { // and all that was ever published comes once more
-				require.NoError(t, b.js.DeleteConsumer(t.Context(), message.RequestsStream, c.Durable))
-				_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
-				require.NoError(t, err)
-			}
+			b.redeliver() // and all that was ever published comes once more
 			b.completed(b.orders("marker", 1)...)
 			require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM dead_letter WHERE code = 'conflict'") >= 1 },
 				60*time.Second, 20*time.Millisecond)
