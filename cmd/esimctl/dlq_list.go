@@ -113,7 +113,7 @@ func (c *cli) dlqGroups(ctx context.Context, q url.Values) error {
 	}
 	t := table{head: []string{"CODE", "CLASS", "LETTERS", "FIRST SEEN", "LAST SEEN"}}
 	for _, g := range all {
-		t.add(g.Code, g.Class, strconv.Itoa(g.Letters), instant(g.FirstSeen), instant(g.LastSeen))
+		t.add(g.Code, g.Class, strconv.Itoa(g.Count), instant(g.FirstSeen), instant(g.LastSeen))
 	}
 	if len(all) == 0 {
 		c.say("No dead letter matches.")

@@ -130,12 +130,3 @@ type Preview struct {
 	Packages []Tally         `json:"packages"`
 	Set      []PreviewLetter `json:"set"`
 }
-
-// Group is the letters of one code and class.
-type Group struct {
-	Code      string    `json:"code"`
-	Class     string    `json:"class"`
-	Letters   int       `json:"letters"`
-	FirstSeen time.Time `json:"first_seen"`
-	LastSeen  time.Time `json:"last_seen"`
-}
