@@ -71,6 +71,7 @@ CREATE FUNCTION erase_saga(erased uuid, its_digest bytea, its_meaning bytea, ske
 DECLARE
     s saga;
     its_letters uuid[];
+    its_findings uuid[];
     its_replays uuid[]; -- of nothing else
 BEGIN
     LOCK TABLE saga IN SHARE ROW EXCLUSIVE MODE;
@@ -79,13 +80,14 @@ BEGIN
         RETURN 'it is not on record any more';
     END IF;
     its_letters := ARRAY(SELECT l.id FROM dead_letter l WHERE l.saga_id = erased OR l.kind = s.kind AND l.request_id = s.request_id);
+    its_findings := ARRAY(SELECT f.id FROM audit_finding f WHERE f.saga_id = erased OR f.order_id = s.order_id);
     IF s.state NOT IN ('completed', 'discarded') THEN
         RETURN 'it is ' || s.state || ': only what has ended can be erased';
     ELSIF EXISTS (SELECT FROM saga_erased e WHERE e.saga_id = erased) THEN
         RETURN 'it was erased before';
     ELSIF EXISTS (SELECT FROM dead_letter l WHERE l.status = 'open' AND l.id = ANY(its_letters)) THEN
         RETURN 'a dead letter of it is open: resolve it first';
-    ELSIF EXISTS (SELECT FROM audit_finding f WHERE f.status = 'open' AND f.saga_id = erased) THEN
+    ELSIF EXISTS (SELECT FROM audit_finding f WHERE f.status = 'open' AND f.id = ANY(its_findings)) THEN
         RETURN 'a finding of the audit about it is open: resolve it first';
     ELSIF EXISTS (SELECT FROM outbox o WHERE o.saga_id = erased OR o.dead_letter_id = ANY(its_letters)) THEN
         RETURN 'something of it is still to be published: try again in a moment';
@@ -99,8 +101,7 @@ BEGIN
     WITH blanked AS (
         UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = s.request_id THEN erased::text ELSE a.target END
         WHERE a.target IN (erased::text, s.request_id)
-            OR right(a.target, 36) = ANY(its_letters::text[] || its_replays::text[])
-            OR a.target IN (SELECT f.id::text FROM audit_finding f WHERE f.saga_id = erased)
+            OR right(a.target, 36) = ANY((its_letters || its_findings || its_replays)::text[])
             OR a.id IN (SELECT e.action_id FROM action_result e WHERE e.note IN (SELECT 'replay ' || unnest(its_replays)))
         RETURNING a.id
     )
@@ -109,7 +110,7 @@ BEGIN
     UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id = ANY(its_letters);
 
     DELETE FROM dead_letter WHERE id = ANY(its_letters);
-    UPDATE audit_finding SET data = '{}', why = '', advice = '', note = '' WHERE saga_id = erased;
+    UPDATE audit_finding SET data = '{}', why = '', advice = '', note = '' WHERE id = ANY(its_findings);
     UPDATE reveal SET request_id = '', iccids = '{}', reason = 'erased' WHERE saga_id = erased;
     UPDATE saga_history SET seen = '', reason = '' WHERE saga_id = erased;
     DELETE FROM saga_answer WHERE saga_id = erased;

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -281,6 +282,26 @@ func TestOrphans(t *testing.T) {
 		require.Equal(t, []any{f.ID, Dismissed, f.Order.Code}, []any{again.ID, again.Status, again.Order.Code})
 		require.Empty(t, again.Order.ICCIDs)
 		require.Empty(t, again.Order.Description)
+	})
+	t.Run("one that an operator has adopted is erased with the saga that owns it", func(t *testing.T) {
+		b := setup(t)
+		require.NoError(t, b.Store.LoadDigestKey(t.Context()))
+		o := b.buy("a typo of the reference")
+		require.Nil(t, b.one(b.audit()).SagaID)
+		s := b.saga("stopped", stopped...)
+		p := &saga.Purchase{Order: o}
+		b.happen(s.ID, saga.Event{Name: saga.Adopted, Actor: "ann", Purchase: p}, saga.Event{Name: saga.Ready, Purchase: p})
+		require.NoError(t, b.turn(t.Context()), "which settles it")
+		_, err := b.DB.Exec(t.Context(), "DELETE FROM outbox")
+		require.NoError(t, err)
+		var q pgx.Batch
+		b.Store.Announce(&q, []uuid.UUID{s.ID})
+		require.NoError(t, b.DB.SendBatch(t.Context(), &q).Close())
+		require.NoError(t, b.Store.Erase(t.Context(), s.ID, "ann", "the customer has left"))
+		settled, err := b.Findings(t.Context(), Settled, 10)
+		require.NoError(t, err)
+		require.Len(t, settled, 1)
+		require.Equal(t, OrderData{}, settled[0].Order)
 	})
 	t.Run("one that its saga does not fit is for an operator", func(t *testing.T) {
 		b := setup(t)
