@@ -3,16 +3,13 @@ package saga
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"esimflow/internal/pressone"
-	"esimflow/internal/seal"
 )
 
 // PersonalData is what is on record about one request, all but what installs its eSIMs: that is not data
@@ -67,7 +64,7 @@ func (st *Store) Export(ctx context.Context, id uuid.UUID, actor, reason string)
 	switch {
 	case s.Wiped:
 		data.Codes = "removed"
-	case s.Purchase != nil && len(s.Purchase.Order.Sims) > 0:
+	case s.KeyGone, s.Purchase != nil && len(s.Purchase.Order.Sims) > 0:
 		data.Codes = "kept"
 	}
 	return data, nil
@@ -91,10 +88,8 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 	if err != nil {
 		return err
 	}
-	if !s.Wiped && s.Purchase == nil && s.OrderID != 0 && st.keys.On() {
-		if _, err := st.recordedOf(ctx, id); errors.Is(err, seal.ErrKeyMissing) {
-			return &RefusedError{Why: "its price cannot be read: the key is not in ENCRYPTION_KEY"}
-		}
+	if s.KeyGone {
+		return &RefusedError{Why: "its price cannot be read: the key is not in ENCRYPTION_KEY"}
 	}
 	var skeleton []byte
 	if s.Purchase != nil {
@@ -110,7 +105,7 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 		return tx.QueryRow(ctx, eraseSQL, id, st.digest(s.Kind, s.RequestID), st.meaning(s.Kind, s.RequestID, s.Fingerprint),
 			skeleton, uuid.Must(uuid.NewV7()), actor, reason).Scan(&why)
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" {
+	if isLocked(err) {
 		return &RefusedError{Why: "the database is too busy: try again in a moment"}
 	}
 	if err != nil {
@@ -120,19 +115,6 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 		return &RefusedError{Why: why}
 	}
 	return nil
-}
-
-// recordedOf reads what is on record of a purchase, and why it cannot be.
-func (st *Store) recordedOf(ctx context.Context, id uuid.UUID) (*Purchase, error) {
-	rows, err := st.db.Query(ctx, getSQL, id)
-	if err != nil {
-		return nil, translate("get", err)
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[row])
-	if err != nil {
-		return nil, translate("get", err)
-	}
-	return st.recorded(r)
 }
 
 // answerable cleans who acts and why; both are required.

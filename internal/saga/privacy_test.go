@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"esimflow/internal/message"
 	"esimflow/internal/pressone"
+	"esimflow/internal/seal"
 )
 
 // completed makes a saga that has bought an eSIM and is completed.
@@ -64,4 +66,26 @@ func TestWipingBringsNothingBackThatWasErased(t *testing.T) {
 	require.NoError(t, b.db.QueryRow(t.Context(), "SELECT data::text FROM saga_purchase WHERE saga_id = $1", s.ID).Scan(&data))
 	require.Contains(t, data, "9.5")
 	require.NotContains(t, data, "8934000000000008728")
+}
+
+// What rests under a key that is gone is on record all the same: whoever asks for it is told so, and not that there is nothing.
+func TestWhatRestsUnderAKeyThatIsGoneIsNotDenied(t *testing.T) {
+	b := setupStore(t)
+	sealed := func(fill byte) {
+		keys, err := seal.New([][]byte{bytes.Repeat([]byte{fill}, 32)})
+		require.NoError(t, err)
+		b.store.Sealed(keys)
+	}
+	sealed(1)
+	s := b.completed()
+	sealed(2)
+	_, err := b.store.Reveal(t.Context(), s.ID, "ann", "asked for it")
+	require.ErrorContains(t, err, "the key is not in ENCRYPTION_KEY")
+	data, err := b.store.Export(t.Context(), s.ID, "ann", "asked for it")
+	require.NoError(t, err)
+	require.Equal(t, "kept", data.Codes)
+	b.store.digestKey = []byte("known")
+	require.ErrorContains(t, b.store.Erase(t.Context(), s.ID, "ann", "the customer has left"), "the key is not in ENCRYPTION_KEY")
+	sealed(1)
+	require.NoError(t, b.store.Erase(t.Context(), s.ID, "ann", "the customer has left"))
 }
