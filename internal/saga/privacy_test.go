@@ -3,6 +3,7 @@ package saga
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,15 @@ func (b *storeBench) completed() Saga {
 	b.store.Announce(&q, []uuid.UUID{s.ID})
 	require.NoError(b.t, b.db.SendBatch(b.t.Context(), &q).Close())
 	return s
+}
+
+// sealed gives the store a key.
+func (b *storeBench) sealed(fill byte) {
+	b.t.Helper()
+	keys, err := seal.New([][]byte{bytes.Repeat([]byte{fill}, 32)})
+	require.NoError(b.t, err)
+	b.store.Sealed(keys)
+	b.store.digestKey = nil
 }
 
 // stale is a transaction whose first look shows what was there before.
@@ -71,14 +81,9 @@ func TestWipingBringsNothingBackThatWasErased(t *testing.T) {
 // What rests under a key that is gone is on record all the same: whoever asks for it is told so, and not that there is nothing.
 func TestWhatRestsUnderAKeyThatIsGoneIsNotDenied(t *testing.T) {
 	b := setupStore(t)
-	sealed := func(fill byte) {
-		keys, err := seal.New([][]byte{bytes.Repeat([]byte{fill}, 32)})
-		require.NoError(t, err)
-		b.store.Sealed(keys)
-	}
-	sealed(1)
+	b.sealed(1)
 	s := b.completed()
-	sealed(2)
+	b.sealed(2)
 	_, err := b.store.Reveal(t.Context(), s.ID, "ann", "asked for it")
 	require.ErrorContains(t, err, "the key is not in ENCRYPTION_KEY")
 	data, err := b.store.Export(t.Context(), s.ID, "ann", "asked for it")
@@ -86,6 +91,39 @@ func TestWhatRestsUnderAKeyThatIsGoneIsNotDenied(t *testing.T) {
 	require.Equal(t, "kept", data.Codes)
 	b.store.digestKey = []byte("known")
 	require.ErrorContains(t, b.store.Erase(t.Context(), s.ID, "ann", "the customer has left"), "the key is not in ENCRYPTION_KEY")
-	sealed(1)
+	b.sealed(1)
+	require.NoError(t, b.store.LoadDigestKey(t.Context()))
 	require.NoError(t, b.store.Erase(t.Context(), s.ID, "ann", "the customer has left"))
+}
+
+// The key under which the digests' key rests is gone: as soon as anything was erased no request is accepted, since it may be that
+// one. What docs/data.md says then helps.
+func TestRequestsWaitForTheKeyThatErasedOnesAreKnownBy(t *testing.T) {
+	b := setupStore(t)
+	b.sealed(1)
+	require.NoError(t, b.store.LoadDigestKey(t.Context()))
+	b.sealed(2)
+	require.ErrorIs(t, b.store.LoadDigestKey(t.Context()), seal.ErrKeyMissing)
+	erased := b.completed() // nothing is erased yet
+	b.sealed(1)
+	require.NoError(t, b.store.LoadDigestKey(t.Context()))
+	b.sealed(2)
+	_, err := b.db.Exec(t.Context(), "INSERT INTO saga_erased (kind, digest, meaning, saga_id) VALUES ('order', 'd', 'm', $1)", erased.ID)
+	require.NoError(t, err)
+	s := New(message.Request{Kind: message.Order, PackageID: "p", RequestID: "new", Quantity: 1}, Source{Body: []byte("{}"), Metadata: []byte("{}")}, time.Now())
+	accepting := []Decision{b.decide(s, Event{Name: Accepted})}
+	_, err = b.store.Accept(t.Context(), accepting)
+	require.ErrorIs(t, err, errNoDigest)
+
+	text, err := os.ReadFile("../../docs/data.md")
+	require.NoError(t, err)
+	_, remedy, _ := strings.Cut(string(text), "```sql\n")
+	remedy, _, found := strings.Cut(remedy, "```")
+	require.True(t, found)
+	_, err = b.db.Exec(t.Context(), remedy)
+	require.NoError(t, err)
+	require.NoError(t, b.store.LoadDigestKey(t.Context()))
+	known, err := b.store.Accept(t.Context(), accepting)
+	require.NoError(t, err)
+	require.Equal(t, s.ID, known[0].ID)
 }
