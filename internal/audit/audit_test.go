@@ -358,9 +358,9 @@ func TestPhantoms(t *testing.T) {
 	})
 	t.Run("an order that was bought days after its request was accepted is found on the list of its day", func(t *testing.T) {
 		b := setup(t)
-		for _, back := range []time.Duration{5, 9} { // days; a replay after an outage, of thousands, is not asked for one by one
+		for _, back := range []int{5, 9} { // a replay after an outage, of thousands, is not asked for one by one
 			s := b.saga(uuid.NewString(), bought...)
-			accepted := saga.FirstID(time.Now().Add(-back * oneDay))
+			accepted := saga.FirstID(time.Now().AddDate(0, 0, -back))
 			accepted[15] = byte(back)
 			_, err := b.DB.Exec(t.Context(), "UPDATE saga SET id = $2 WHERE id = $1", s.ID, accepted)
 			require.NoError(t, err)
@@ -423,6 +423,9 @@ func TestAnAuditGoesOnWhereItWas(t *testing.T) {
 	same, err := b.Request(t.Context(), time.Time{}, time.Time{}, "ann")
 	require.NoError(t, err)
 	require.Equal(t, run.ID, same.ID, "pressing twice gives one audit")
+	same, err = b.Request(t.Context(), time.Time{}, time.Time{}, "bob")
+	require.NoError(t, err)
+	require.Equal(t, run.ID, same.ID, "whoever it is that presses")
 
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OrderList, Action: pressonesim.Status, Status: 500, Skip: 2})
 	require.Error(t, b.turn(t.Context()))
@@ -437,6 +440,32 @@ func TestAnAuditGoesOnWhereItWas(t *testing.T) {
 	require.EqualValues(t, 6, r.Orders)
 	require.EqualValues(t, 3, r.Paired)
 	require.Len(t, r.Findings, 3)
+}
+
+// An audit that gets nowhere for a day, because PressOne cannot list a day of long ago, is given up, so that it does not keep the
+// next ones from beginning.
+func TestAnAuditThatGetsNowhereIsGivenUp(t *testing.T) {
+	b := setup(t)
+	run, err := b.Request(t.Context(), time.Now().Add(-300*oneDay), time.Now().Add(-300*oneDay), "ann")
+	require.NoError(t, err)
+	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OrderList, Action: pressonesim.Status, Status: 500, Skip: 2})
+	require.Error(t, b.turn(t.Context()))
+	_, err = b.DB.Exec(t.Context(), "UPDATE audit_run SET updated_at = now() - interval '23 hours'")
+	require.NoError(t, err)
+	require.Error(t, b.turn(t.Context()))
+	r, err := b.Audit(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, "running", r.State)
+	_, err = b.DB.Exec(t.Context(), "UPDATE audit_run SET updated_at = now() - interval '25 hours'")
+	require.NoError(t, err)
+	require.Error(t, b.turn(t.Context()))
+	r, err = b.Audit(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, "failed", r.State)
+	require.Contains(t, r.Trouble, "it gets nowhere: ")
+	require.Contains(t, r.Trouble, "500")
+	b.sim.ClearFaults()
+	require.Empty(t, b.audit().Findings)
 }
 
 // While the read lane is closed nothing is asked of PressOne.

@@ -73,7 +73,7 @@ func (a *Auditor) proceed(ctx context.Context, run *Run) error {
 func (a *Auditor) read(ctx context.Context, run Run, d time.Time, judge bool) (listed, counts, error) {
 	l, c := listed{day: d}, counts{}
 	var err error
-	if l.began, err = a.now(ctx); err != nil {
+	if l.began, err = a.Store.Now(ctx); err != nil {
 		return l, c, err
 	}
 	if err := a.turnComes(ctx); err != nil {

@@ -239,8 +239,6 @@ func (d *Desk) DiscardSaga(ctx context.Context, id, letter uuid.UUID, by By) (sa
 	return d.act(ctx, id, letter, saga.Event{Name: saga.WasDiscarded, Actor: by.Actor, Reason: by.Reason})
 }
 
-const nowSQL = `SELECT now()`
-
 // act does one thing to one saga, about the stop that the operator has seen: its dead
 // letter. A saga that has gone on and stopped again is another matter, and what was
 // checked about the first stop says nothing about the second.
@@ -259,9 +257,9 @@ func (d *Desk) actWith(
 	if current := s.DeadLetter(); current != letter && s.State == saga.DeadLettered {
 		return "", &saga.RefusedError{Why: fmt.Sprintf("it has stopped more than once, and its open dead letter is %s: look at that one, and name it", current)}
 	}
-	var now time.Time
-	if err := d.DB.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
-		return "", fmt.Errorf("deadletter: %w", err)
+	now, err := d.Store.Now(ctx)
+	if err != nil {
+		return "", err
 	}
 	decision, err := d.Policy.Decide(s, e, now, rand.Float64())
 	if err != nil {

@@ -66,17 +66,6 @@ func (s *Sweeper) turn(ctx context.Context) error {
 	return nil
 }
 
-const horizonSQL = `
-SELECT least(now(), $1) - $2::interval`
-
-// horizon is RETENTION ago, by Postgres's clock or ours, whichever is behind: a clock that
-// runs ahead for a moment would have everything removed.
-func (s *Sweeper) horizon(ctx context.Context) (time.Time, error) {
-	var before time.Time
-	err := s.DB.QueryRow(ctx, horizonSQL, time.Now(), s.Keep).Scan(&before)
-	return before, wrap("horizon", err)
-}
-
 const announceSQL = `
 UPDATE retention
 SET removed_before = greatest(removed_before, $1)`

@@ -18,6 +18,7 @@ type walker struct {
 	lease   outbox.Leadership
 	renewed time.Time
 
+	keep  time.Duration
 	every time.Duration // turns are so far apart
 	round time.Duration
 	began time.Time // when it last began anew
@@ -38,6 +39,7 @@ const (
 func newWalker(db *pgxpool.Pool, name, holder string, keep time.Duration, most int) walker {
 	return walker{
 		lease: outbox.Leadership{DB: db, Name: name, Holder: holder, TTL: leaseTTL},
+		keep:  keep,
 		every: min(time.Minute, keep/100),
 		round: min(24*time.Hour, keep/10),
 		size:  most, most: most,
@@ -69,6 +71,17 @@ func (w *walker) hold(ctx context.Context) (bool, error) {
 		w.renewed = sent
 	}
 	return held, err
+}
+
+const horizonSQL = `
+SELECT least(now(), $1) - $2::interval`
+
+// horizon is the moment before which what has ended was kept for long enough, by Postgres's clock or ours,
+// whichever is behind: one that runs ahead for a moment would have everything removed.
+func (w *walker) horizon(ctx context.Context) (time.Time, error) {
+	var before time.Time
+	err := w.lease.DB.QueryRow(ctx, horizonSQL, time.Now(), w.keep).Scan(&before)
+	return before, wrap("horizon", err)
 }
 
 // beginAnew goes back to the oldest saga once a round.

@@ -51,9 +51,9 @@ func (w *Wiper) turn(ctx context.Context) error {
 		return err
 	}
 	w.beginAnew()
-	var before time.Time
-	if err := w.DB.QueryRow(ctx, horizonSQL, time.Now(), w.Keep).Scan(&before); err != nil {
-		return wrap("codes", err)
+	before, err := w.horizon(ctx)
+	if err != nil {
+		return err
 	}
 	done, err := w.Wipe(ctx, before)
 	if done.Sealed > 0 {

@@ -160,6 +160,14 @@ func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a An
 	return translate("keep answer", err)
 }
 
+const nowSQL = `SELECT now()`
+
+// Now is Postgres's time.
+func (st *Store) Now(ctx context.Context) (now time.Time, err error) {
+	err = st.db.QueryRow(ctx, nowSQL).Scan(&now)
+	return now, translate("now", err)
+}
+
 const goneSQL = `
 SELECT removed_before
 FROM retention`
