@@ -62,6 +62,31 @@ CREATE TRIGGER reveal_is_appended_to BEFORE DELETE OR TRUNCATE ON reveal
 CREATE TRIGGER reveal_is_blanked_only BEFORE UPDATE ON reveal
     FOR EACH ROW EXECUTE FUNCTION reveal_is_blanked_only();
 
+-- Blanks what operators wrote about a saga that is called by a name, and is called otherwise from then on, about other things
+-- and about replays of nothing else. It is for the functions below; what it is about is made by migration 22. It returns how many actions that was.
+-- +goose StatementBegin
+CREATE FUNCTION blank_actions(name text, otherwise text, things uuid[], its_replays uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    n bigint;
+BEGIN
+    WITH blanked AS (
+        UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = name THEN otherwise ELSE a.target END
+        WHERE a.reason <> 'erased' AND (
+            a.target IN (name, otherwise) AND a.what IN ('adopt', 'confirm_absent', 'discard_saga', 'reveal')
+            OR right(a.target, 36) = ANY((things || its_replays)::text[])
+            OR a.id IN (SELECT e.action_id FROM action_result e WHERE e.note IN (SELECT 'replay ' || unnest(its_replays))))
+        RETURNING a.id
+    )
+    UPDATE action_result e SET note = '' FROM blanked WHERE e.action_id = blanked.id;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    UPDATE replay SET reason = 'erased', filter = '{}', note = '' WHERE id = ANY(its_replays);
+    RETURN n;
+END
+$$;
+-- +goose StatementEnd
+REVOKE ALL ON FUNCTION blank_actions(text, text, uuid[], uuid[]) FROM PUBLIC;
+
 -- Erases one saga, records who did and why, and returns ''; or returns why it did not. It locks out whoever accepts
 -- requests for the moment that it takes: a statement that has begun to look for what was erased must not miss
 -- this, and find its key free. It is the owner's: whoever works with the tables may only append to history.
@@ -94,19 +119,10 @@ BEGIN
     END IF;
     INSERT INTO saga_erased (kind, digest, meaning, saga_id) VALUES (s.kind, its_digest, its_meaning, erased);
 
-    -- what operators wrote, migration 22: wherever it is about this one alone
     its_replays := ARRAY(
         SELECT r.id FROM replay r JOIN replay_letter l ON l.replay_id = r.id
         WHERE (l.saga_id = erased OR l.letter_id = ANY(its_letters)) AND (r.letters = 1 OR r.filter ->> 'iccid' = s.iccid));
-    WITH blanked AS (
-        UPDATE action a SET reason = 'erased', target = CASE WHEN a.target = s.request_id THEN erased::text ELSE a.target END
-        WHERE a.target IN (erased::text, s.request_id)
-            OR right(a.target, 36) = ANY((its_letters || its_findings || its_replays)::text[])
-            OR a.id IN (SELECT e.action_id FROM action_result e WHERE e.note IN (SELECT 'replay ' || unnest(its_replays)))
-        RETURNING a.id
-    )
-    UPDATE action_result e SET note = '' FROM blanked WHERE e.action_id = blanked.id;
-    UPDATE replay SET reason = 'erased', filter = '{}', note = '' WHERE id = ANY(its_replays);
+    PERFORM blank_actions(s.request_id, erased::text, its_letters || its_findings, its_replays);
     UPDATE replay_letter SET request_id = '', why = '' WHERE saga_id = erased OR letter_id = ANY(its_letters);
 
     DELETE FROM dead_letter WHERE id = ANY(its_letters);
@@ -126,3 +142,45 @@ END
 $$;
 -- +goose StatementEnd
 REVOKE ALL ON FUNCTION erase_saga(uuid, bytea, bytea, json, uuid, text, text) FROM PUBLIC;
+
+-- Erases what bears a name, a request id or an ICCID, and has no saga: it never had one, or that has left after RETENTION. It records
+-- who did and why, under no saga's id, and returns how much that was; nothing is done, and it is -1, while a dead letter of it is open.
+-- +goose StatementBegin
+CREATE FUNCTION erase_remains(name text, action_id uuid, who text, why_so text)
+    RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    its_letters uuid[];
+    its_replays uuid[]; -- of nothing else
+    n bigint;
+    more bigint;
+BEGIN
+    IF name = '' OR EXISTS (SELECT FROM saga s WHERE s.kind IN ('order', 'topup') AND s.request_id = name) THEN
+        RETURN 0; -- it is that one's
+    END IF;
+    its_letters := ARRAY(SELECT l.id FROM dead_letter l WHERE name IN (l.request_id, l.iccid) AND NOT EXISTS (SELECT FROM saga s WHERE s.id = l.saga_id));
+    IF EXISTS (SELECT FROM dead_letter l WHERE l.id = ANY(its_letters) AND l.status = 'open')
+        OR EXISTS (SELECT FROM outbox o WHERE o.dead_letter_id = ANY(its_letters)) THEN
+        RETURN -1;
+    END IF;
+    its_replays := ARRAY(
+        SELECT r.id FROM replay r JOIN replay_letter l ON l.replay_id = r.id
+        WHERE r.state <> 'running' AND (r.filter ->> 'iccid' = name OR r.letters = 1 AND (l.request_id = name OR l.letter_id = ANY(its_letters))));
+    n := blank_actions(name, 'erased', its_letters, its_replays);
+    UPDATE replay_letter SET request_id = '', why = '' WHERE request_id = name OR letter_id = ANY(its_letters);
+    GET DIAGNOSTICS more = ROW_COUNT;
+    n := n + more;
+    UPDATE reveal r SET request_id = '', iccids = '{}', reason = 'erased'
+    WHERE (r.request_id = name OR name = ANY(r.iccids)) AND NOT EXISTS (SELECT FROM saga s WHERE s.id = r.saga_id);
+    GET DIAGNOSTICS more = ROW_COUNT;
+    n := n + more;
+    DELETE FROM dead_letter WHERE id = ANY(its_letters);
+    GET DIAGNOSTICS more = ROW_COUNT;
+    n := n + more;
+    IF n > 0 THEN
+        INSERT INTO privacy_action (id, action, saga_id, actor, reason) VALUES (action_id, 'erase', '00000000-0000-0000-0000-000000000000', who, why_so);
+    END IF;
+    RETURN n;
+END
+$$;
+-- +goose StatementEnd
+REVOKE ALL ON FUNCTION erase_remains(text, uuid, text, text) FROM PUBLIC;

@@ -88,7 +88,8 @@ BEGIN
     -- what functions alone write
     GRANT SELECT ON saga_erased, goose_db_version TO esimflow_app;
     REVOKE INSERT, UPDATE, DELETE ON saga_erased FROM esimflow_app;
-    GRANT EXECUTE ON FUNCTION remove_history(uuid[]), erase_saga(uuid, bytea, bytea, json, uuid, text, text) TO esimflow_app;
+    GRANT EXECUTE ON FUNCTION remove_history(uuid[]), erase_saga(uuid, bytea, bytea, json, uuid, text, text), erase_remains(text, uuid, text, text)
+        TO esimflow_app;
 
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO esimflow_app;
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO esimflow_app;

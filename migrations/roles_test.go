@@ -178,14 +178,14 @@ func TestRolesComeLater(t *testing.T) {
 			"esimflow_app": {
 				[]string{
 					`SELECT body FROM saga_answer`, `UPDATE digest_key SET key = 'x'`, `SELECT * FROM saga_erased`,
-					`SELECT erase_saga(gen_random_uuid(), '', '', NULL, gen_random_uuid(), 'ann', 'x')`,
+					`SELECT erase_saga(gen_random_uuid(), '', '', NULL, gen_random_uuid(), 'ann', 'x')`, `SELECT erase_remains('nobody', gen_random_uuid(), 'ann', 'x')`,
 					`INSERT INTO privacy_action (id, action, saga_id, actor, reason) VALUES (gen_random_uuid(), 'export', gen_random_uuid(), 'ann', 'x')`,
 					`INSERT INTO action (id, actor, role, how, what) VALUES (gen_random_uuid(), 'ann', 'operator', 'cli', 'x')`,
 					`INSERT INTO action_result (action_id, result) VALUES (gen_random_uuid(), 'done')`,
 				},
 				[]string{
 					`DELETE FROM saga_history`, `DELETE FROM saga_erased`, `DELETE FROM digest_key`, `UPDATE privacy_action SET actor = 'eve'`,
-					`UPDATE action SET actor = 'eve'`, `DELETE FROM action_result`,
+					`UPDATE action SET actor = 'eve'`, `DELETE FROM action_result`, `SELECT blank_actions('x', 'y', '{}', '{}')`,
 				},
 			},
 			"esimflow_readonly": {[]string{`SELECT at FROM redacted.saga_answer`}, []string{`SELECT body FROM public.saga_answer`}},

@@ -142,3 +142,45 @@ func TestErasingBlanksWhatOperatorsWrote(t *testing.T) {
 	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action WHERE actor = 'ann'"))
 	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action_result"))
 }
+
+// A saga has left after RETENTION, and somebody asks for what is still there by their request id: a dead letter that never had a saga,
+// what operators wrote about it, and who was shown the codes. What is open is refused as ever; who is not known is not found.
+func TestErasingWhatASagaHasLeftBehind(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	w := b.worker()
+	b.publisher()
+	erase := func(id string, want int) map[string]any {
+		t.Helper()
+		return b.post(w, "privacy/erase", fmt.Sprintf(`{"id":"%s","actor":"ann","reason":"the customer has left"}`, id), want)
+	}
+	b.publish(message.Order, order("canary-request-4711"))
+	b.completed("canary-request-4711")
+	b.publish(message.Order, `{"request_id":"canary-request-4711","package_id":"kallur-digital-7days-1gb","quantity":2,"metadata":{"customer":"canary-customer-0815"}}`)
+	b.letters(1)
+	letter := b.text("SELECT id::text FROM dead_letter")
+	b.post(w, "sagas/canary-request-4711/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusConflict)
+	const iccid = "8934000000000008728"
+	for _, sql := range []string{
+		`INSERT INTO reveal (id, saga_id, request_id, iccids, actor, reason) SELECT gen_random_uuid(), id, request_id, '{` + iccid + `}', 'ann', 'canary-reason-of-ann' FROM saga`,
+		"DELETE FROM saga_request", "DELETE FROM saga_purchase", "DELETE FROM saga_answer", "DELETE FROM saga_history", "DELETE FROM saga",
+	} {
+		_, err := b.db.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	require.Contains(t, erase("canary-request-4711", http.StatusConflict)["error"], "a dead letter of it is open")
+	b.post(w, "dead-letters/"+letter+"/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusOK)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, unhurried, 20*time.Millisecond)
+	secret := map[string]string{
+		"request id": "canary-request-4711", "customer": "canary-customer-0815", "ICCID": iccid, "reason": "canary-reason-of-ann",
+	}
+	require.Len(t, leaks(secret, b.dump()), 4, "the search finds them while they are there")
+	require.Len(t, erase("canary-request-4711", http.StatusOK)["list"], 1)
+	require.Empty(t, leaks(secret, b.dump()))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM privacy_action WHERE reason = 'the customer has left'"))
+	erase("canary-request-4711", http.StatusNotFound)
+	erase(iccid, http.StatusNotFound)
+
+	b.post(w, "gate/pause", `{"kind":"order","actor":"ann","reason":"strange prices"}`, http.StatusOK)
+	erase("kind order", http.StatusNotFound)
+	require.Equal(t, 1, b.count("SELECT count(*) FROM action WHERE reason = 'strange prices'"), "an erasure is not a way to rewrite the trail")
+}

@@ -117,6 +117,32 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 	return nil
 }
 
+const eraseRemainsSQL = `
+SELECT erase_remains($1, $2, $3, $4)`
+
+// EraseRemains removes what is on record by a name, a request id or an ICCID, of requests that never had a saga, or whose saga has
+// left after RETENTION: dead letters, and what was noted about them. It returns how much that was. The error is a
+// *RefusedError if a dead letter of it is open, or nobody answers for it.
+func (st *Store) EraseRemains(ctx context.Context, name, actor, reason string) (n int, _ error) {
+	actor, reason, err := answerable(actor, reason)
+	if err != nil {
+		return 0, err
+	}
+	err = pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error {
+		if err := Durable(ctx, tx); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, eraseRemainsSQL, name, uuid.Must(uuid.NewV7()), actor, reason).Scan(&n)
+	})
+	switch {
+	case err != nil:
+		return 0, translate("erase", err)
+	case n < 0:
+		return 0, &RefusedError{Why: "a dead letter of it is open: resolve it first, and try again in a moment"}
+	}
+	return n, nil
+}
+
 // answerable cleans who acts and why; both are required.
 func answerable(actor, reason string) (who, why string, _ error) {
 	who, why = strings.TrimSpace(Clean(actor)), strings.TrimSpace(Clean(reason))
