@@ -43,7 +43,7 @@ func (c *Consumer) recall(ctx context.Context, arrivals []*arrival) (rest []*arr
 	}
 	before, err := c.Store.GoneBefore(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("intake: what has left: %w", err)
 	}
 	var old []*arrival
 	for _, a := range arrivals {
