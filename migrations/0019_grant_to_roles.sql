@@ -3,9 +3,9 @@
 -- views and two functions: safe at any time.
 --
 -- A migration that drops a column, or changes its type, replaces the view that shows it first.
--- One that creates a table has nothing to grant: the app may read and write what is created
--- later, and esimflow_readonly sees it once there is a view. A later trail that is only added to
--- takes UPDATE and DELETE back: REVOKE UPDATE, DELETE ON ... FROM esimflow_app, if there is one.
+-- One that creates a table replaces grant_to_roles() by one that grants it too, and calls it, as
+-- migration 22 does: roles may be made before that or after it. By default the app may read and write
+-- what is created later; esimflow_readonly sees it once there is a view.
 
 -- +goose Up
 

@@ -176,18 +176,60 @@ func TestRolesComeLater(t *testing.T) {
 	for range 2 {
 		require.NoError(t, s.MakeRoles(t.Context(), rolesFile))
 		require.Subset(t, []string{"pg_stat_statements", "pg_stat_statements_info", "pg_stat_statements_reset"}, strangers(t, admin))
-		for role, c := range map[string]struct{ may, mayNot string }{
-			"esimflow_app":      {`SELECT body FROM saga_answer`, `DELETE FROM saga_history`},
-			"esimflow_readonly": {`SELECT at FROM redacted.saga_answer`, `SELECT body FROM public.saga_answer`},
+		for role, c := range map[string]struct{ may, mayNot []string }{
+			"esimflow_app": {
+				[]string{
+					`SELECT body FROM saga_answer`, `UPDATE digest_key SET key = 'x'`, `SELECT * FROM saga_erased`,
+					`SELECT erase_saga(gen_random_uuid(), '', '', NULL, gen_random_uuid(), 'ann', 'x')`, `SELECT erase_remains('nobody', gen_random_uuid(), 'ann', 'x')`,
+					`INSERT INTO privacy_action (id, action, saga_id, actor, reason) VALUES (gen_random_uuid(), 'export', gen_random_uuid(), 'ann', 'x')`,
+					`INSERT INTO action (id, actor, role, how, what) VALUES (gen_random_uuid(), 'ann', 'operator', 'cli', 'x')`,
+					`INSERT INTO action_result (action_id, result) VALUES (gen_random_uuid(), 'done')`,
+				},
+				[]string{
+					`DELETE FROM saga_history`, `DELETE FROM saga_erased`, `DELETE FROM digest_key`, `UPDATE privacy_action SET actor = 'eve'`,
+					`UPDATE action SET actor = 'eve'`, `DELETE FROM action_result`, `SELECT blank_actions('x', 'y', '{}', '{}')`,
+				},
+			},
+			"esimflow_readonly": {[]string{`SELECT at FROM redacted.saga_answer`}, []string{`SELECT body FROM public.saga_answer`}},
 		} {
 			_, err := admin.Exec(t.Context(), `SET SESSION AUTHORIZATION `+role)
 			require.NoError(t, err)
-			may(t, admin, c.may)
-			mayNot(t, admin, c.mayNot)
+			may(t, admin, c.may...)
+			mayNot(t, admin, c.mayNot...)
 			_, err = admin.Exec(t.Context(), `RESET SESSION AUTHORIZATION`)
 			require.NoError(t, err)
 		}
 	}
+}
+
+// Whether the roles are made before the tables or after them, the app and whoever looks may do the same, on every table and function.
+func TestRolesMayTheSameWheneverTheyCome(t *testing.T) {
+	before := devstack.PostgresWithRoles(t, rolesFile, devstack.PostgresConfig{})
+	after := devstack.PrivatePostgres(t)
+	require.NoError(t, after.MakeRoles(t.Context(), rolesFile))
+	granted := func(s *devstack.PostgresServer) []string {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), s.URL())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close(t.Context()) })
+		rows, err := conn.Query(t.Context(), `
+			SELECT format('%s may %s on %s', grantee::regrole, privilege_type, name)
+			FROM (
+			    SELECT oid::regclass::text AS name, (aclexplode(relacl)).* FROM pg_class
+			    WHERE relnamespace IN ('public'::regnamespace, 'redacted'::regnamespace) AND relkind IN ('r', 'v')
+			    UNION ALL
+			    SELECT oid::regprocedure::text, (aclexplode(proacl)).* FROM pg_proc
+			    WHERE pronamespace IN ('public'::regnamespace, 'redacted'::regnamespace)
+			) AS acl
+			WHERE grantee IN (SELECT oid FROM pg_roles WHERE rolname IN ('esimflow_app', 'esimflow_readonly'))
+			ORDER BY 1`)
+		require.NoError(t, err)
+		all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return all
+	}
+	require.NotEmpty(t, granted(before))
+	require.Equal(t, granted(before), granted(after))
 }
 
 // Only the migrator migrates a database with roles; the app is told so.

@@ -109,7 +109,7 @@ func findingIDs(c *cli) cobra.CompletionFunc {
 // letterCodes offers the codes of open dead letters, most common first, with how many there are.
 func letterCodes(c *cli) cobra.CompletionFunc {
 	return offering(c, asking("dead-letter-groups", nil, func(g deadletter.Group) offer {
-		return offer{g.Code, fmt.Sprintf("%s, %s", letters(g.Letters), g.Class)}
+		return offer{g.Code, fmt.Sprintf("%s, %s", letters(g.Count), g.Class)}
 	}))
 }
 

@@ -86,7 +86,7 @@ func writeLetters(w io.Writer, all []deadletter.Letter, withStatus bool) error {
 func writeGroups(w io.Writer, all []deadletter.Group) error {
 	t := table{head: []string{"CODE", "CLASS", "LETTERS", "FIRST SEEN", "LAST SEEN"}}
 	for _, g := range all {
-		t.add(g.Code, g.Class, strconv.Itoa(g.Letters), instant(g.FirstSeen), instant(g.LastSeen))
+		t.add(g.Code, g.Class, strconv.Itoa(g.Count), instant(g.FirstSeen), instant(g.LastSeen))
 	}
 	return t.write(w)
 }

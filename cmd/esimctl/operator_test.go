@@ -156,7 +156,7 @@ func testReplay(t *testing.T, s *stack) {
 	require.Contains(t, dry.err, "packages: "+aPackage+" ×3")
 	require.Equal(t, 3, strings.Count(dry.out, "→ pending"))
 	groups := okJSON[[]deadletter.Group](s, "dlq", "list", "--group", "--code", "11")
-	require.Equal(t, []any{"11", "insufficient_credit", 3}, []any{groups[0].Code, groups[0].Class, groups[0].Letters})
+	require.Equal(t, []any{"11", "insufficient_credit", 3}, []any{groups[0].Code, groups[0].Class, groups[0].Count})
 	require.Contains(t, s.ok("dlq", "list", "--group"), "insufficient_credit")
 	s.awaitState("broke-1", saga.DeadLettered)
 

@@ -75,7 +75,11 @@ what is in them goes. Exit code 5 says that some of several sagas were refused.`
 					is = "refused"
 					refused++
 				}
-				t.add(e.SagaID.String(), is, e.Why)
+				of := e.SagaID.String()
+				if e.Remains > 0 {
+					of = fmt.Sprintf("%d records of none", e.Remains)
+				}
+				t.add(of, is, e.Why)
 			}
 			if err := c.print(all, t.write); err != nil {
 				return err

@@ -12,7 +12,7 @@
 --   esimflow_app       worker and publisher: rows, no schema; trails are only added to
 --   esimflow_readonly  people and dashboards: the views of the schema `redacted`
 --
--- Migration 19 says what app and readonly may do.
+-- grant_to_roles(), last made by migration 22, says what app and readonly may do.
 
 SET lock_timeout = '5s'; -- rather run it again than be in the way of what moves
 

@@ -24,6 +24,7 @@ import (
 	"esimflow/internal/devstack"
 	"esimflow/internal/message"
 	"esimflow/internal/pressonesim"
+	"esimflow/internal/restore"
 )
 
 // bench is everything: Postgres, NATS, the simulator, and whatever a test starts.
@@ -163,12 +164,17 @@ func (b *bench) run(f func(ctx context.Context) error) {
 }
 
 // worker starts a worker and waits until it is ready.
-func (b *bench) worker() *app.Worker {
+// worker runs a worker, with what the configuration would refuse changed as these say.
+func (b *bench) worker(change ...func(*config.Config)) *app.Worker {
 	b.t.Helper()
-	w, err := app.NewWorker(b.t.Context(), b.config(config.Worker), b.logger())
+	cfg := b.config(config.Worker)
+	for _, c := range change {
+		c(&cfg)
+	}
+	w, err := app.NewWorker(b.t.Context(), cfg, b.logger())
 	require.NoError(b.t, err)
 	b.run(w.Run)
-	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 10*time.Second, 10*time.Millisecond, "worker is not ready")
+	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 30*time.Second, 10*time.Millisecond, "worker is not ready")
 	return w
 }
 
@@ -181,6 +187,13 @@ func (b *bench) publisher() {
 
 func (b *bench) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// redeliver has everything on the stream of requests delivered again.
+func (b *bench) redeliver() {
+	b.t.Helper()
+	_, err := restore.Redeliver(b.t.Context(), b.js)
+	require.NoError(b.t, err)
 }
 
 // publish puts a request on the stream.

@@ -97,11 +97,7 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 			b.publish(message.Order, request)
 			b.publish(message.Topup, topup)
 			b.publish(message.Order, `{"request_id":"canary-request-4711","package_id":"kallur-digital-7days-1gb","quantity":3}`)
-			for _, c := range message.Consumers() { // and all that was ever published comes once more
-				require.NoError(t, b.js.DeleteConsumer(t.Context(), message.RequestsStream, c.Durable))
-				_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
-				require.NoError(t, err)
-			}
+			b.redeliver() // and all that was ever published comes once more
 			b.completed(b.orders("marker", 1)...)
 			require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM dead_letter WHERE code = 'conflict'") >= 1 },
 				60*time.Second, 20*time.Millisecond)
@@ -109,4 +105,82 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 			require.Equal(t, 3, b.count("SELECT count(*) FROM saga"))
 		})
 	}
+}
+
+// What operators wrote while they dealt with somebody's top-up is about that person too: why its dead letter was replayed, in a job
+// that was chosen by the ICCID; why that job was to be aborted; why a finding of the audit was dismissed; and the request id, in what
+// somebody was told who named two things by it. All of that leaves with the erasure, the fact that somebody acted stays.
+func TestErasingBlanksWhatOperatorsWrote(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	w := b.worker()
+	b.publisher()
+	iccid := pressonesim.DefaultICCIDs()[1]
+	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Topups, Action: pressonesim.Status, Status: 422, Code: 34, Times: 1})
+	b.publish(message.Topup, fmt.Sprintf(`{"request_id":"canary-request-4711","package_id":"bonbon-mobile-30days-3gb-topup","iccid":"%s"}`, iccid))
+	b.publish(message.Order, order("canary-request-4711"))
+	b.letters(1)
+	job := b.startReplay(w.APIAddr(), fmt.Sprintf(`"iccid":"%s"`, iccid))
+	require.Equal(t, 1, b.replayed(w, job.ID).Ends.Completed)
+	require.Eventually(t, func() bool {
+		return b.count("SELECT count(*) FROM outbox") == 0 && b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 2
+	}, unhurried, 20*time.Millisecond)
+	b.post(w, "replays/"+job.ID.String()+"/abort", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusConflict)
+	b.post(w, "sagas/canary-request-4711/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusBadRequest)
+	finding := b.text(`
+		INSERT INTO audit_finding (id, finding, order_id, saga_id, data, why, advice, run_id)
+		SELECT gen_random_uuid(), 'phantom', order_id, id, '{}', 'x', 'x', gen_random_uuid() FROM saga WHERE kind = 'topup'
+		RETURNING id::text`)
+	b.post(w, "audit-findings/"+finding+"/dismiss", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusOK)
+	secret := map[string]string{
+		"request id": "canary-request-4711", "ICCID": iccid, "reason": "canary-reason-of-ann", "reason of the job": "because",
+	}
+	require.Len(t, leaks(secret, b.dump()), 4, "the search finds them while they are there")
+	actions := b.count("SELECT count(*) FROM action")
+
+	b.post(w, "privacy/erase", `{"id":"canary-request-4711","actor":"ann","reason":"the customer has left"}`, http.StatusOK)
+	require.Empty(t, leaks(secret, b.dump()))
+	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action WHERE actor = 'ann'"))
+	require.Equal(t, actions+1, b.count("SELECT count(*) FROM action_result"))
+}
+
+// A saga has left after RETENTION, and somebody asks for what is still there by their request id: a dead letter that never had a saga,
+// what operators wrote about it, and who was shown the codes. What is open is refused as ever; who is not known is not found.
+func TestErasingWhatASagaHasLeftBehind(t *testing.T) {
+	b := setup(t, pressonesim.Config{})
+	w := b.worker()
+	b.publisher()
+	erase := func(id string, want int) map[string]any {
+		t.Helper()
+		return b.post(w, "privacy/erase", fmt.Sprintf(`{"id":"%s","actor":"ann","reason":"the customer has left"}`, id), want)
+	}
+	b.publish(message.Order, order("canary-request-4711"))
+	b.completed("canary-request-4711")
+	b.publish(message.Order, `{"request_id":"canary-request-4711","package_id":"kallur-digital-7days-1gb","quantity":2,"metadata":{"customer":"canary-customer-0815"}}`)
+	b.letters(1)
+	letter := b.text("SELECT id::text FROM dead_letter")
+	b.post(w, "sagas/canary-request-4711/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusConflict)
+	const iccid = "8934000000000008728"
+	for _, sql := range []string{
+		`INSERT INTO reveal (id, saga_id, request_id, iccids, actor, reason) SELECT gen_random_uuid(), id, request_id, '{` + iccid + `}', 'ann', 'canary-reason-of-ann' FROM saga`,
+		"DELETE FROM saga_request", "DELETE FROM saga_purchase", "DELETE FROM saga_answer", "DELETE FROM saga_history", "DELETE FROM saga",
+	} {
+		_, err := b.db.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	require.Contains(t, erase("canary-request-4711", http.StatusConflict)["error"], "a dead letter of it is open")
+	b.post(w, "dead-letters/"+letter+"/discard", `{"actor":"ann","reason":"canary-reason-of-ann"}`, http.StatusOK)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, unhurried, 20*time.Millisecond)
+	secret := map[string]string{
+		"request id": "canary-request-4711", "customer": "canary-customer-0815", "ICCID": iccid, "reason": "canary-reason-of-ann",
+	}
+	require.Len(t, leaks(secret, b.dump()), 4, "the search finds them while they are there")
+	require.Len(t, erase("canary-request-4711", http.StatusOK)["list"], 1)
+	require.Empty(t, leaks(secret, b.dump()))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM privacy_action WHERE reason = 'the customer has left'"))
+	erase("canary-request-4711", http.StatusNotFound)
+	erase(iccid, http.StatusNotFound)
+
+	b.post(w, "gate/pause", `{"kind":"order","actor":"ann","reason":"strange prices"}`, http.StatusOK)
+	erase("kind order", http.StatusNotFound)
+	require.Equal(t, 1, b.count("SELECT count(*) FROM action WHERE reason = 'strange prices'"), "an erasure is not a way to rewrite the trail")
 }

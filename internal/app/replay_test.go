@@ -35,6 +35,22 @@ func (b *bench) stopped(prefix, packageID string, n int) (ids []string) {
 	return ids
 }
 
+// poor publishes n orders of a package while there is no credit for them, waits for their dead letters, and
+// then pays in, in cents.
+func (b *bench) poor(packageID string, n int, credit pressonesim.Cents) (ids []string) {
+	b.t.Helper()
+	b.sim.SetBalance(0)
+	ids = b.stopped("order", packageID, n)
+	b.sim.SetBalance(credit)
+	return ids
+}
+
+// usual is a package that costs 9.50.
+const usual = "kallur-digital-7days-1gb"
+
+// plenty is credit for all that these tests buy, in cents.
+const plenty = 1_000_00
+
 // startReplay starts a replay at a worker's API.
 func (b *bench) startReplay(api, filter string) deadletter.Replay {
 	b.t.Helper()
@@ -96,9 +112,7 @@ func TestReplayOutlivesItsWorker(t *testing.T) {
 			b.publisher()
 			v := b.victim(app.WorkerProgram, move, when, nil)
 			api := v.api()
-			b.sim.SetBalance(0)
-			ids := b.stopped("order", "kallur-digital-7days-1gb", 9)
-			b.sim.SetBalance(1_000_00)
+			ids := b.poor(usual, 9, plenty)
 			job := b.startReplay(api, credit11)
 			v.die()
 			done := map[moment]int{before: position - 1, after: position}[when]
@@ -124,9 +138,7 @@ func TestReplayPressedByTwo(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	first, second := b.worker(), b.worker()
 	b.publisher()
-	b.sim.SetBalance(0)
-	b.stopped("order", "kallur-digital-7days-1gb", 20)
-	b.sim.SetBalance(1_000_00)
+	b.poor(usual, 20, plenty)
 	var one string
 	require.NoError(t, b.db.QueryRow(t.Context(), "SELECT id::text FROM dead_letter ORDER BY created_at DESC LIMIT 1").Scan(&one))
 
@@ -163,9 +175,7 @@ func TestReplayAborted(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	w := b.worker()
 	b.publisher()
-	b.sim.SetBalance(0)
-	b.stopped("order", "kallur-digital-7days-1gb", 6)
-	b.sim.SetBalance(1_000_00)
+	b.poor(usual, 6, plenty)
 	job := b.startReplay(w.APIAddr(), credit11+`,"rate":0.1`)
 	require.Eventually(t, func() bool { return b.count("SELECT done FROM replay") > 0 }, unhurried, 20*time.Millisecond)
 	path := "replays/" + job.ID.String()
@@ -192,10 +202,8 @@ func TestReplayWithinTheBalance(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	w := b.worker()
 	b.publisher()
-	b.sim.SetBalance(0)
-	b.stopped("order", "kallur-digital-7days-1gb", 8) // 9.50 each
+	b.poor(usual, 8, 30_00)
 	asked := b.sim.Requests(pressonesim.Orders)
-	b.sim.SetBalance(30_00)
 
 	preview := b.post(w, "replays/preview", `{"class":"insufficient_credit"}`, http.StatusOK)
 	require.InDelta(t, 8, preview["willing"], 0)
@@ -216,10 +224,8 @@ func TestReplayOfUnknownPrices(t *testing.T) {
 	w := b.worker()
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "secret", Price: 700, Hidden: true})
-	b.sim.SetBalance(0)
-	b.stopped("order", "secret", 6)
+	b.poor("secret", 6, 15_00)
 	asked := b.sim.Requests(pressonesim.Orders)
-	b.sim.SetBalance(15_00)
 	preview := b.post(w, "replays/preview", `{"code":"4007"}`, http.StatusOK)
 	require.InDelta(t, 6, preview["unpriced"], 0)
 
@@ -270,9 +276,7 @@ func TestReplayWaitsForTheGate(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
 	w := b.worker()
 	b.publisher()
-	b.sim.SetBalance(0)
-	b.stopped("order", "kallur-digital-7days-1gb", 3)
-	b.sim.SetBalance(1_000_00)
+	b.poor(usual, 3, plenty)
 	ordering := func(until string) {
 		_, err := b.db.Exec(t.Context(), "UPDATE provider_gate SET closed_until = "+until+", reason = 'paused' WHERE lane = 'write'")
 		require.NoError(t, err)
@@ -300,7 +304,7 @@ func TestReplayRefuses(t *testing.T) {
 	b.sim.AddPackage(pressonesim.Package{ID: "recycled", Recycled: true})
 	b.stopped("recycled", "recycled", 1)
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, Action: pressonesim.Drop, When: pressonesim.After, Times: 2})
-	b.stopped("lost", "kallur-digital-7days-1gb", 2)
+	b.stopped("lost", usual, 2)
 
 	b.post(w, "replays", `{"actor":"ann","reason":"x"}`, http.StatusBadRequest)
 	b.post(w, "replays/preview", `{}`, http.StatusBadRequest)

@@ -74,11 +74,7 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 	require.Equal(t, []string{next}, b.copies())
 	require.Equal(t, []string{next}, b.openLetters())
 
-	for _, c := range message.Consumers() {
-		require.NoError(t, b.js.DeleteConsumer(t.Context(), message.RequestsStream, c.Durable))
-		_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
-		require.NoError(t, err)
-	}
+	b.redeliver()
 	b.publish(message.Order, order("marker"))
 	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 10 },
 		60*time.Second, 50*time.Millisecond, "everything is delivered again, and then the last one")

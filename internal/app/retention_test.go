@@ -8,31 +8,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"esimflow/internal/app"
 	"esimflow/internal/config"
 	"esimflow/internal/message"
 	"esimflow/internal/pressonesim"
 )
-
-// forgetfulWorker is a worker with a RETENTION of seconds, which the configuration would
-// refuse.
-func (b *bench) forgetfulWorker(retention time.Duration) *app.Worker {
-	b.t.Helper()
-	cfg := b.config(config.Worker)
-	cfg.Retention = retention
-	w, err := app.NewWorker(b.t.Context(), cfg, b.logger())
-	require.NoError(b.t, err)
-	b.run(w.Run)
-	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 30*time.Second, 10*time.Millisecond, "worker is not ready")
-	return w
-}
 
 // What was bought long ago leaves the database. When the stream's consumers are made anew and
 // deliver everything again, nothing of it is bought again: whoever has left the record is
 // refused, and what is on record is a duplicate.
 func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
 	b := setupAsApp(t, pressonesim.Config{})
-	w := b.forgetfulWorker(4 * time.Second)
+	w := b.worker(func(cfg *config.Config) { cfg.Retention = 4 * time.Second })
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "poor", Price: 450})
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, PackageID: "poor", Action: pressonesim.Status, Status: 422, Code: 11, Times: 1})
@@ -49,11 +35,7 @@ func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
 	b.completed(b.orders("young", 1)...)
 	require.Equal(t, 3, b.sim.SoldCount())
 
-	for _, c := range message.Consumers() {
-		require.NoError(t, b.js.DeleteConsumer(t.Context(), message.RequestsStream, c.Durable))
-		_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
-		require.NoError(t, err)
-	}
+	b.redeliver()
 	b.completed(b.orders("marker", 1)...)
 	require.Eventually(t, func() bool {
 		return b.count("SELECT count(*) FROM dead_letter WHERE code = 'expired' AND request_id = 'old'") == 2

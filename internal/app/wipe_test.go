@@ -15,17 +15,8 @@ import (
 	"esimflow/internal/pressonesim"
 )
 
-// wipingWorker is a worker with a CODES_KEEP of seconds.
-func (b *bench) wipingWorker(keep time.Duration) *app.Worker {
-	b.t.Helper()
-	cfg := b.config(config.Worker)
-	cfg.CodesKeep = keep
-	w, err := app.NewWorker(b.t.Context(), cfg, b.logger())
-	require.NoError(b.t, err)
-	b.run(w.Run)
-	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 30*time.Second, 10*time.Millisecond, "worker is not ready")
-	return w
-}
+// wiping is a CODES_KEEP of a second.
+func wiping(cfg *config.Config) { cfg.CodesKeep = time.Second }
 
 // Some time after sagas are completed their activation codes leave the database, sealed or not; what the books
 // need stays, a duplicate is still one, and what is not completed keeps what it needs to be.
@@ -35,7 +26,7 @@ func TestCodesAreWiped(t *testing.T) {
 			b := setup(t, pressonesim.Config{})
 			b.env["ENCRYPTION_KEY"] = tt.key
 			b.sim.AddPackage(pressonesim.Package{ID: "dead", Price: 450, Recycled: true})
-			w := b.wipingWorker(time.Second)
+			w := b.worker(wiping)
 			b.publisher()
 			b.publish(message.Order, `{"request_id":"three","package_id":"kallur-digital-7days-1gb","quantity":3}`)
 			b.publish(message.Topup, fmt.Sprintf(`{"request_id":"topup","package_id":"bonbon-mobile-30days-3gb-topup","iccid":"%s"}`, pressonesim.DefaultICCIDs()[1]))
@@ -81,14 +72,14 @@ func TestCodesWithoutTheirKeyStay(t *testing.T) {
 	b.stop(first, publisher)
 
 	b.env["ENCRYPTION_KEY"] = base64.StdEncoding.EncodeToString(make([]byte, 32))
-	b.wipingWorker(time.Second)
+	b.worker(wiping)
 	require.Eventually(t, func() bool {
 		return strings.Contains(b.log.String(), "activation codes stay")
 	}, 60*time.Second, 20*time.Millisecond)
 	require.Equal(t, 1, b.count("SELECT count(*) FROM saga_answer"))
 
 	b.env["ENCRYPTION_KEY"] += "," + canaryKey
-	b.wipingWorker(time.Second)
+	b.worker(wiping)
 	_, err := b.db.Exec(t.Context(), "UPDATE lease SET holder = 'gone', expires_at = now() WHERE name = 'codes'")
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {

@@ -45,7 +45,7 @@ func (a *Auditor) adopt(ctx context.Context, run Run, o pressone.Order, v verdic
 		v.adopt, v.why = false, v.why+", but "+why
 		return v, nil
 	}
-	now, err := a.now(ctx)
+	now, err := a.Store.Now(ctx)
 	if err != nil {
 		return v, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -265,6 +266,43 @@ func TestOrphans(t *testing.T) {
 		require.Contains(t, f.Why, "restored")
 		require.Contains(t, f.Advice, "do not publish its request again")
 	})
+	t.Run("one of a saga that was erased stays dismissed, and nothing personal is noted of it again", func(t *testing.T) {
+		b := setup(t)
+		require.NoError(t, b.Store.LoadDigestKey(t.Context()))
+		s := b.saga("erased", append(slices.Clone(stopped), saga.Event{Name: saga.WasDiscarded, Actor: "ann"})...)
+		o := b.buy(s.Reference)
+		f := b.one(b.audit())
+		require.Equal(t, []string{o.Sims[0].ICCID}, f.Order.ICCIDs)
+		_, err := b.Dismiss(t.Context(), f.ID, "ann", "refunded")
+		require.NoError(t, err)
+		_, err = b.DB.Exec(t.Context(), "DELETE FROM outbox")
+		require.NoError(t, err)
+		require.NoError(t, b.Store.Erase(t.Context(), s.ID, "ann", "the customer has left"))
+		again := b.one(b.audit())
+		require.Equal(t, []any{f.ID, Dismissed, f.Order.Code}, []any{again.ID, again.Status, again.Order.Code})
+		require.Empty(t, again.Order.ICCIDs)
+		require.Empty(t, again.Order.Description)
+	})
+	t.Run("one that an operator has adopted is erased with the saga that owns it", func(t *testing.T) {
+		b := setup(t)
+		require.NoError(t, b.Store.LoadDigestKey(t.Context()))
+		o := b.buy("a typo of the reference")
+		require.Nil(t, b.one(b.audit()).SagaID)
+		s := b.saga("stopped", stopped...)
+		p := &saga.Purchase{Order: o}
+		b.happen(s.ID, saga.Event{Name: saga.Adopted, Actor: "ann", Purchase: p}, saga.Event{Name: saga.Ready, Purchase: p})
+		require.NoError(t, b.turn(t.Context()), "which settles it")
+		_, err := b.DB.Exec(t.Context(), "DELETE FROM outbox")
+		require.NoError(t, err)
+		var q pgx.Batch
+		b.Store.Announce(&q, []uuid.UUID{s.ID})
+		require.NoError(t, b.DB.SendBatch(t.Context(), &q).Close())
+		require.NoError(t, b.Store.Erase(t.Context(), s.ID, "ann", "the customer has left"))
+		settled, err := b.Findings(t.Context(), Settled, 10)
+		require.NoError(t, err)
+		require.Len(t, settled, 1)
+		require.Equal(t, OrderData{}, settled[0].Order)
+	})
 	t.Run("one that its saga does not fit is for an operator", func(t *testing.T) {
 		b := setup(t)
 		s := b.accept(message.Request{Kind: message.Order, RequestID: "three", PackageID: aPackage, Quantity: 3}, stopped...)
@@ -318,6 +356,25 @@ func TestPhantoms(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 	})
+	t.Run("an order that was bought days after its request was accepted is found on the list of its day", func(t *testing.T) {
+		b := setup(t)
+		for _, back := range []int{5, 9} { // a replay after an outage, of thousands, is not asked for one by one
+			s := b.saga(uuid.NewString(), bought...)
+			accepted := saga.FirstID(time.Now().AddDate(0, 0, -back))
+			accepted[15] = byte(back)
+			_, err := b.DB.Exec(t.Context(), "UPDATE saga SET id = $2 WHERE id = $1", s.ID, accepted)
+			require.NoError(t, err)
+		}
+		run, err := b.Request(t.Context(), time.Now().Add(-10*oneDay), time.Time{}, "ann")
+		require.NoError(t, err)
+		b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OrderList, Action: pressonesim.Status, Status: 500, Skip: 8})
+		require.Error(t, b.turn(t.Context()), "it is interrupted between the two days")
+		b.sim.ClearFaults()
+		r := b.finish(run)
+		require.Empty(t, r.Findings)
+		require.EqualValues(t, 2, r.Paired)
+		require.Zero(t, b.sim.Requests(pressonesim.OneOrder))
+	})
 	t.Run("an order of another day is asked for by itself", func(t *testing.T) {
 		b := setup(t)
 		b.at(time.Now().Add(-20 * 24 * time.Hour)) // PressOne's time is what it is
@@ -366,6 +423,9 @@ func TestAnAuditGoesOnWhereItWas(t *testing.T) {
 	same, err := b.Request(t.Context(), time.Time{}, time.Time{}, "ann")
 	require.NoError(t, err)
 	require.Equal(t, run.ID, same.ID, "pressing twice gives one audit")
+	same, err = b.Request(t.Context(), time.Time{}, time.Time{}, "bob")
+	require.NoError(t, err)
+	require.Equal(t, run.ID, same.ID, "whoever it is that presses")
 
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OrderList, Action: pressonesim.Status, Status: 500, Skip: 2})
 	require.Error(t, b.turn(t.Context()))
@@ -380,6 +440,32 @@ func TestAnAuditGoesOnWhereItWas(t *testing.T) {
 	require.EqualValues(t, 6, r.Orders)
 	require.EqualValues(t, 3, r.Paired)
 	require.Len(t, r.Findings, 3)
+}
+
+// An audit that gets nowhere for a day, because PressOne cannot list a day of long ago, is given up, so that it does not keep the
+// next ones from beginning.
+func TestAnAuditThatGetsNowhereIsGivenUp(t *testing.T) {
+	b := setup(t)
+	run, err := b.Request(t.Context(), time.Now().Add(-300*oneDay), time.Now().Add(-300*oneDay), "ann")
+	require.NoError(t, err)
+	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OrderList, Action: pressonesim.Status, Status: 500, Skip: 2})
+	require.Error(t, b.turn(t.Context()))
+	_, err = b.DB.Exec(t.Context(), "UPDATE audit_run SET updated_at = now() - interval '23 hours'")
+	require.NoError(t, err)
+	require.Error(t, b.turn(t.Context()))
+	r, err := b.Audit(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, "running", r.State)
+	_, err = b.DB.Exec(t.Context(), "UPDATE audit_run SET updated_at = now() - interval '25 hours'")
+	require.NoError(t, err)
+	require.Error(t, b.turn(t.Context()))
+	r, err = b.Audit(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, "failed", r.State)
+	require.Contains(t, r.Trouble, "it gets nowhere: ")
+	require.Contains(t, r.Trouble, "500")
+	b.sim.ClearFaults()
+	require.Empty(t, b.audit().Findings)
 }
 
 // While the read lane is closed nothing is asked of PressOne.

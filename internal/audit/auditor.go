@@ -144,7 +144,7 @@ func (a *Auditor) hold(ctx context.Context) error {
 // Request asks for a run over the days from and to, both included; the zero time is the
 // window. Somebody's run over the same days that has just begun is returned instead.
 func (a *Auditor) Request(ctx context.Context, from, to time.Time, actor string) (Run, error) {
-	now, err := a.now(ctx)
+	now, err := a.Store.Now(ctx)
 	if err != nil {
 		return Run{}, err
 	}
@@ -198,7 +198,7 @@ func (a *Auditor) current(ctx context.Context) (Run, bool, error) {
 	if err != nil || !due {
 		return Run{}, false, err
 	}
-	now, err := a.now(ctx)
+	now, err := a.Store.Now(ctx)
 	if err != nil {
 		return Run{}, false, err
 	}

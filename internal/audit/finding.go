@@ -79,7 +79,7 @@ type Run struct {
 	Unsettled   int64      `json:"unsettled"`              // of them: of sagas that are about to find them
 	Trouble     string     `json:"trouble,omitempty"`      // why it waits or has failed
 	StartedAt   time.Time  `json:"started_at"`
-	UpdatedAt   time.Time  `json:"updated_at"`
+	UpdatedAt   time.Time  `json:"updated_at"` // when it got on last
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
 }
 

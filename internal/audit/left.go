@@ -6,19 +6,15 @@ import (
 	"time"
 )
 
-const leftSQL = `
-SELECT removed_before
-FROM retention`
-
 // earliest is the first day that can be audited. Before it sagas have left after RETENTION,
 // and their orders would pass for orphans. What such a saga has bought, PressOne had listed
 // before it ended; a day is added for PressOne's time zone, which is not known, and the clocks.
 func (a *Auditor) earliest(ctx context.Context) (time.Time, error) {
-	var left *time.Time
-	if err := a.DB.QueryRow(ctx, leftSQL).Scan(&left); err != nil || left == nil {
+	gone, err := a.Store.GoneBefore(ctx)
+	if err != nil || gone.IsZero() {
 		return time.Time{}, wrap("earliest", err)
 	}
-	return day(*left).Add(2 * oneDay), nil
+	return day(gone).Add(2 * oneDay), nil
 }
 
 // tooEarly says why nothing can be found out about a day, or nothing.

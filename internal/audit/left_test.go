@@ -16,7 +16,7 @@ func TestSagasThatHaveLeft(t *testing.T) {
 		_, err := b.DB.Exec(t.Context(), "UPDATE retention SET removed_before = $1", before)
 		require.NoError(t, err)
 	}
-	now, err := b.now(t.Context())
+	now, err := b.Store.Now(t.Context())
 	require.NoError(t, err)
 	b.at(day(now).Add(-10*oneDay + time.Hour))
 	left := b.saga("left", bought...)

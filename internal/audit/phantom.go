@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"esimflow/internal/pressone"
 )
 
@@ -15,32 +13,65 @@ import (
 // from the lists, it is the lists that are wrong.
 const mostAsked = 2000
 
-// phantoms looks for orders that sagas own and PressOne does not know. Lists tell which
-// are there; about the others PressOne is asked one by one: the order of a saga that was
-// replayed, or waited for days, is on a later list. A text says why the run makes no sense.
-func (a *Auditor) phantoms(ctx context.Context, run Run, accepted time.Time, lists []listed) (failed string, _ error) {
-	until := lists[max(0, len(lists)-2)].began
-	asked := 0
-	var after uuid.UUID
-	for {
-		sagas, err := a.buyers(ctx, accepted, until, after)
-		if err != nil || len(sagas) == 0 {
-			return "", err
-		}
-		after = sagas[len(sagas)-1].ID
-		for _, s := range sagas {
-			if slices.ContainsFunc(lists, func(l listed) bool { _, found := slices.BinarySearch(l.ids, s.OrderID); return found }) {
-				continue
+// late is sagas that were submitted last on a later day than those whose lists were read, as by a
+// replay: by that day.
+type late map[time.Time][]buyer
+
+func (l late) add(s buyer) { l[day(s.IntentAt)] = append(l[day(s.IntentAt)], s) }
+
+// recall fills in those of the days that an interrupted run was past.
+func (l late) recall(ctx context.Context, a *Auditor, run Run) error {
+	ahead := run.Next.Add(-oneDay)
+	for d := run.From; d.Before(ahead); d = d.Add(oneDay) {
+		for s, err := range a.buyers(ctx, d, ahead) {
+			if err != nil {
+				return err
 			}
-			if asked++; asked > mostAsked {
-				return fmt.Sprintf("more than %d orders of %s that sagas own are not on PressOne's list: it cannot be relied on",
-					mostAsked, accepted.Format(time.DateOnly)), nil
-			}
-			if err := a.confirm(ctx, run, s); err != nil {
-				return "", err
-			}
+			l.add(s)
 		}
 	}
+	return nil
+}
+
+// phantoms looks for orders that PressOne does not know, of sagas that were accepted on day d, or submitted
+// on it late. Lists, of which the last is of the day after it, tell which are there; about the others
+// PressOne is asked one by one. A text says why the run makes no sense.
+func (a *Auditor) phantoms(ctx context.Context, run Run, d time.Time, lists []listed, l late) (failed string, _ error) {
+	until := lists[max(0, len(lists)-2)].began
+	var missing []buyer
+	unlisted := 0 // of them: should be on these lists
+	look := func(s buyer) {
+		switch bought := day(s.IntentAt); {
+		case !s.IntentAt.Before(until):
+		case slices.ContainsFunc(lists, func(l listed) bool { _, found := slices.BinarySearch(l.ids, s.OrderID); return found }):
+		case !bought.After(d.Add(oneDay)):
+			unlisted++
+			missing = append(missing, s)
+		case !bought.After(run.To):
+			l.add(s)
+		default:
+			missing = append(missing, s)
+		}
+	}
+	for _, s := range l[d] {
+		look(s)
+	}
+	delete(l, d)
+	for s, err := range a.buyers(ctx, d, time.Time{}) {
+		if err != nil {
+			return "", err
+		}
+		look(s)
+	}
+	if unlisted > mostAsked {
+		return fmt.Sprintf("%d orders of %s that sagas own are not on PressOne's list: it cannot be relied on", unlisted, d.Format(time.DateOnly)), nil
+	}
+	for _, s := range missing {
+		if err := a.confirm(ctx, run, s); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // confirm asks PressOne for the order that a saga owns.

@@ -12,10 +12,12 @@ import (
 )
 
 // A finding that an operator has dismissed stays dismissed; one that was settled and is
-// there again is open again.
+// there again is open again. Of an order whose saga was erased nothing is noted that is personal.
 const recordSQL = `
 INSERT INTO audit_finding (id, finding, order_id, saga_id, data, why, advice, run_id, status, resolved_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 <> 'open' THEN now() END)
+VALUES ($1, $2, $3, $4,
+        CASE WHEN EXISTS (SELECT FROM saga_erased WHERE saga_id = $4) THEN ($5::jsonb - 'iccids' - 'description')::json ELSE $5::json END,
+        $6, $7, $8, $9, CASE WHEN $9 <> 'open' THEN now() END)
 ON CONFLICT ON CONSTRAINT audit_finding_once DO UPDATE
 SET saga_id = excluded.saga_id, data = excluded.data, why = excluded.why, advice = excluded.advice,
     run_id = excluded.run_id, last_seen = now(),

@@ -24,11 +24,16 @@ const batch = 100
 //
 // At day D the list of D is read and its orders are paired. Then it is the turn of the
 // sagas that were accepted on day D-1: what they bought is on the lists of D-2, D-1 and D,
-// whatever PressOne's time zone is, or else PressOne is asked for the order itself. So the
+// whatever PressOne's time zone is; what they bought later, having been replayed, is looked for
+// on the lists of that time; and else PressOne is asked for the order itself. So the
 // run begins a day before its first day and ends a day after its last one, and whoever goes
 // on with it reads two days again.
 func (a *Auditor) proceed(ctx context.Context, run *Run) error {
 	var last []listed
+	behind := late{}
+	if err := behind.recall(ctx, a, *run); err != nil {
+		return err
+	}
 	for d := run.Next.Add(-2 * oneDay); !d.After(run.To.Add(oneDay)); d = d.Add(oneDay) {
 		again := d.Before(run.Next)
 		inside := !d.Before(run.From) && !d.After(run.To)
@@ -44,7 +49,7 @@ func (a *Auditor) proceed(ctx context.Context, run *Run) error {
 			continue
 		}
 		if accepted := d.Add(-oneDay); !accepted.Before(run.From) && !accepted.After(run.To) {
-			switch senseless, err := a.phantoms(ctx, *run, accepted, last); {
+			switch senseless, err := a.phantoms(ctx, *run, accepted, last, behind); {
 			case err != nil:
 				return err
 			case senseless != "":
@@ -68,7 +73,7 @@ func (a *Auditor) proceed(ctx context.Context, run *Run) error {
 func (a *Auditor) read(ctx context.Context, run Run, d time.Time, judge bool) (listed, counts, error) {
 	l, c := listed{day: d}, counts{}
 	var err error
-	if l.began, err = a.now(ctx); err != nil {
+	if l.began, err = a.Store.Now(ctx); err != nil {
 		return l, c, err
 	}
 	if err := a.turnComes(ctx); err != nil {

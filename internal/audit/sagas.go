@@ -3,13 +3,13 @@ package audit
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"esimflow/internal/message"
 	"esimflow/internal/pressone"
 	"esimflow/internal/saga"
 )
@@ -88,31 +88,44 @@ func (a *Auditor) kin(ctx context.Context, sql string, args ...any) ([]kin, erro
 
 // Ids are UUIDs of version 7, which begin with the time of acceptance.
 const buyersSQL = `
-SELECT id, kind, request_id, package_id, order_id
+SELECT id, package_id, order_id, intent_at
 FROM saga
-WHERE id > $1 AND id < $2 AND order_id IS NOT NULL AND intent_at < $3
+WHERE id > $1 AND id < $2 AND order_id IS NOT NULL AND intent_at >= $3
 ORDER BY id
 LIMIT 1000`
 
 // buyer is a saga that says it has bought something.
 type buyer struct {
 	ID        uuid.UUID
-	Kind      message.Kind
-	RequestID string
 	PackageID string
 	OrderID   int64
+	IntentAt  time.Time // of its last submission
 }
 
-// buyers lists sagas that were accepted on a day and had bought before until, after one
-// id: a thousand at a time.
-func (a *Auditor) buyers(ctx context.Context, d, until time.Time, after uuid.UUID) ([]buyer, error) {
-	if from := saga.FirstID(d); after == uuid.Nil {
-		after = from
+// buyers yields sagas that were accepted on a day and submitted last since a time.
+func (a *Auditor) buyers(ctx context.Context, accepted, since time.Time) iter.Seq2[buyer, error] {
+	return func(yield func(buyer, error) bool) {
+		after, end := saga.FirstID(accepted), saga.FirstID(accepted.Add(oneDay))
+		for {
+			rows, err := a.DB.Query(ctx, buyersSQL, after, end, since)
+			if err != nil {
+				yield(buyer{}, wrap("buyers", err))
+				return
+			}
+			page, err := pgx.CollectRows(rows, pgx.RowToStructByName[buyer])
+			if err != nil {
+				yield(buyer{}, wrap("buyers", err))
+				return
+			}
+			for _, s := range page {
+				if !yield(s, nil) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			after = page[len(page)-1].ID
+		}
 	}
-	rows, err := a.DB.Query(ctx, buyersSQL, after, saga.FirstID(d.Add(oneDay)), until)
-	if err != nil {
-		return nil, wrap("buyers", err)
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[buyer])
-	return all, wrap("buyers", err)
 }

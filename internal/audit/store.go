@@ -13,15 +13,6 @@ import (
 // ErrNotFound says that there is no such run or finding.
 var ErrNotFound = errors.New("audit: not found")
 
-const nowSQL = `SELECT now()`
-
-// now is Postgres's time.
-func (a *Auditor) now(ctx context.Context) (time.Time, error) {
-	var now time.Time
-	err := a.DB.QueryRow(ctx, nowSQL).Scan(&now)
-	return now, wrap("now", err)
-}
-
 const runColumns = `
     id, from_day, to_day, next_day, state, requested_by, orders, paired, free, unsettled, trouble,
     started_at, updated_at, finished_at`
@@ -76,12 +67,12 @@ func (a *Auditor) due(ctx context.Context) (bool, error) {
 	return *due, nil
 }
 
-// Pressing twice gives one run.
+// Pressing twice gives one run, whoever presses.
 const beginSQL = `
 WITH same AS (
     SELECT id
     FROM audit_run
-    WHERE state = 'running' AND from_day = $2 AND to_day = $3 AND next_day < $2 AND requested_by = $4
+    WHERE state = 'running' AND from_day = $2 AND to_day = $3 AND next_day < $2
     LIMIT 1
 ), made AS (
     INSERT INTO audit_run (id, from_day, to_day, next_day, requested_by)
@@ -130,12 +121,18 @@ func (a *Auditor) advance(ctx context.Context, run *Run, c counts) error {
 
 const noteSQL = `
 UPDATE audit_run
-SET trouble = left($2, 1000), updated_at = now()
-WHERE id = $1 AND state = 'running'`
+SET trouble = left($2, 1000)
+WHERE id = $1 AND state = 'running' AND updated_at > now() - $3::interval`
 
-// note records why a run waits.
+// patience is for how long a run may get nowhere. While it is open, no other one begins.
+const patience = 24 * time.Hour
+
+// note records why a run waits, or that it has waited for too long.
 func (a *Auditor) note(ctx context.Context, id uuid.UUID, trouble string) error {
-	_, err := a.DB.Exec(ctx, noteSQL, id, trouble)
+	tag, err := a.DB.Exec(ctx, noteSQL, id, trouble, patience)
+	if err == nil && tag.RowsAffected() == 0 {
+		return a.fail(ctx, id, "it gets nowhere: "+trouble)
+	}
 	return wrap("note", err)
 }
 

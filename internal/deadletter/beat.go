@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"esimflow/internal/message"
 	"esimflow/internal/pressone"
 )
 
@@ -54,6 +55,13 @@ func (r *Replayer) beat(ctx context.Context, job Replay, p *progress) error {
 	p.pace.used(released)
 	if err != nil {
 		return err
+	}
+	paused, err := r.pausedOf(ctx, job.ID)
+	if err != nil {
+		return err
+	}
+	for _, kind := range paused {
+		waits = append(waits, fmt.Sprintf("waiting: %s is paused", kind))
 	}
 	if len(shelves.awaited) > 0 {
 		waits = append(waits, "waiting for the first order of "+strings.Join(shelves.awaited, ", "))
@@ -102,21 +110,48 @@ func (r *Replayer) note(ctx context.Context, job Replay, p *progress, note strin
 	return nil
 }
 
+// What is not bought, of a kind that is paused.
+const pausedSQL = `
+SELECT DISTINCT kind
+FROM replay_letter
+WHERE replay_id = $1 AND state = 'waiting' AND purchased = 'no' AND kind = ANY($2)
+ORDER BY kind`
+
+// pausedOf lists the kinds for which letters of a replay wait that operators have paused: all that is released of
+// these would wait for the resumption, and be submitted at once.
+func (r *Replayer) pausedOf(ctx context.Context, job uuid.UUID) ([]message.Kind, error) {
+	paused := r.Desk.paused()
+	if len(paused) == 0 {
+		return nil, nil
+	}
+	rows, err := r.Desk.DB.Query(ctx, pausedSQL, job, paused)
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: paused: %w", err)
+	}
+	kinds, err := pgx.CollectRows(rows, pgx.RowTo[message.Kind])
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: paused: %w", err)
+	}
+	return kinds, nil
+}
+
 // The letters that lacked credit are chosen apart: while they wait, others go on.
 const dueSQL = `
 SELECT position, letter_id, saga_id, kind, package_id, class, COALESCE(price::text, '') AS price, currency
 FROM replay_letter
 WHERE replay_id = $1 AND state = 'waiting' AND (class = 'insufficient_credit') = $2
   AND (class <> 'out_of_stock' OR package_id = ANY($3) OR position = ANY($4))
+  AND (purchased <> 'no' OR kind <> ALL($5))
 ORDER BY position
-LIMIT $5`
+LIMIT $6`
 
 // due are the letters whose turn it is, but for the purse: up to n of those that lacked
 // credit, and up to n others, in their order.
 func (r *Replayer) due(ctx context.Context, job uuid.UUID, c canaries, n int) ([]due, error) {
 	var all []due
+	paused := r.Desk.paused()
 	for _, credit := range []bool{false, true} {
-		rows, err := r.Desk.DB.Query(ctx, dueSQL, job, credit, orEmpty(c.cleared), orEmpty(c.first), n)
+		rows, err := r.Desk.DB.Query(ctx, dueSQL, job, credit, orEmpty(c.cleared), orEmpty(c.first), orEmpty(paused), n)
 		if err != nil {
 			return nil, fmt.Errorf("deadletter: due: %w", err)
 		}

@@ -40,23 +40,14 @@ FROM dead_letter l
 LEFT JOIN saga s ON s.id = l.saga_id
 LEFT JOIN replay_letter w ON w.letter_id = l.id AND w.state = 'waiting'`
 
-const chosen = `
-  AND ($1::uuid[] IS NULL OR l.id = ANY($1))
-  AND ($2 = '' OR l.kind = $2)
-  AND ($3 = '' OR l.code = $3)
-  AND ($4 = '' OR l.class = $4)
-  AND ($5 = '' OR l.package_id = $5)
-  AND ($6 = '' OR l.iccid = $6)
-  AND l.created_at <= now() - $7::interval
+// The open ones; but whoever names a letter is told why it cannot be replayed.
+const (
+	openCandidatesSQL  = candidateColumns + "\nWHERE l.status = 'open' AND" + chosen + inOrder
+	namedCandidatesSQL = candidateColumns + "\nWHERE l.id = ANY($1) AND" + chosen + inOrder
+	inOrder            = `
 ORDER BY l.created_at, l.id
 LIMIT $8`
-
-const openCandidatesSQL = candidateColumns + `
-WHERE l.status = 'open'` + chosen
-
-// Whoever names a letter is told why it cannot be replayed.
-const namedCandidatesSQL = candidateColumns + `
-WHERE l.id = ANY($1)` + chosen
+)
 
 // mostLetters is how many letters one replay has at the most.
 const mostLetters = 50_000
@@ -71,7 +62,7 @@ func (d *Desk) candidates(ctx context.Context, f Filter) ([]candidate, error) {
 	if len(f.IDs) > 0 {
 		sql = namedCandidatesSQL
 	}
-	rows, err := d.DB.Query(ctx, sql, f.IDs, f.Kind, f.Code, f.Class, f.Package, f.ICCID, f.Older, mostLetters+1)
+	rows, err := d.DB.Query(ctx, sql, f.arguments(mostLetters+1)...)
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: candidates: %w", err)
 	}

@@ -23,9 +23,10 @@ type Provider interface {
 	Balance(ctx context.Context) (pressone.Balance, error)
 }
 
-// Gate says whether PressOne may be asked.
+// Gate says whether PressOne may be asked, and what operators have paused.
 type Gate interface {
 	ClosedFor(lane pressone.Lane) time.Duration
+	Paused(k message.Kind) bool
 	Observe(ctx context.Context, lane pressone.Lane, err error) (closed bool, _ error)
 }
 
@@ -40,6 +41,19 @@ type Config struct {
 	Published func() // called when the outbox has got something to publish
 	Metrics   *Metrics
 	Log       *slog.Logger
+}
+
+// open reports whether a lane to PressOne is.
+func (d *Desk) open(lane pressone.Lane) bool { return d.Gate == nil || d.Gate.ClosedFor(lane) <= 0 }
+
+// paused lists the kinds of which nothing is submitted, for an operator has paused them.
+func (d *Desk) paused() (kinds []message.Kind) {
+	for _, k := range message.Kinds() {
+		if d.Gate != nil && d.Gate.Paused(k) {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds
 }
 
 // NewDesk returns a desk.
@@ -225,8 +239,6 @@ func (d *Desk) DiscardSaga(ctx context.Context, id, letter uuid.UUID, by By) (sa
 	return d.act(ctx, id, letter, saga.Event{Name: saga.WasDiscarded, Actor: by.Actor, Reason: by.Reason})
 }
 
-const nowSQL = `SELECT now()`
-
 // act does one thing to one saga, about the stop that the operator has seen: its dead
 // letter. A saga that has gone on and stopped again is another matter, and what was
 // checked about the first stop says nothing about the second.
@@ -245,9 +257,9 @@ func (d *Desk) actWith(
 	if current := s.DeadLetter(); current != letter && s.State == saga.DeadLettered {
 		return "", &saga.RefusedError{Why: fmt.Sprintf("it has stopped more than once, and its open dead letter is %s: look at that one, and name it", current)}
 	}
-	var now time.Time
-	if err := d.DB.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
-		return "", fmt.Errorf("deadletter: %w", err)
+	now, err := d.Store.Now(ctx)
+	if err != nil {
+		return "", err
 	}
 	decision, err := d.Policy.Decide(s, e, now, rand.Float64())
 	if err != nil {

@@ -63,25 +63,26 @@ func (f Filter) Empty() bool {
 	return len(f.IDs) == 0 && f.Kind == "" && f.Code == "" && f.Class == "" && f.Package == "" && f.ICCID == "" && f.Older <= 0
 }
 
-// Masked is f with no more of an ICCID, which is somebody's, than its last four digits.
-func (f Filter) Masked() Filter {
-	if n := len(f.ICCID); n > 4 {
-		f.ICCID = "…" + f.ICCID[n-4:]
-	}
-	return f
+// chosen is the condition that a filter puts on letters l, with its arguments.
+const chosen = `
+    ($1::uuid[] IS NULL OR l.id = ANY($1))
+AND ($2 = '' OR l.kind = $2)
+AND ($3 = '' OR l.code = $3)
+AND ($4 = '' OR l.class = $4)
+AND ($5 = '' OR l.package_id = $5)
+AND ($6 = '' OR l.iccid = $6)
+AND l.created_at <= now() - $7::interval`
+
+// arguments are $1 to $7 of chosen, and what comes behind them.
+func (f Filter) arguments(more ...any) []any {
+	return append([]any{f.IDs, string(f.Kind), f.Code, f.Class, f.Package, f.ICCID, f.Older}, more...)
 }
 
 const listSQL = `
 SELECT` + columns + `, '{}'::json AS headers, ''::bytea AS body
-FROM dead_letter
-WHERE ($1::uuid[] IS NULL OR id = ANY($1))
-  AND ($2 = '' OR kind = $2)
-  AND ($3 = '' OR code = $3)
-  AND ($4 = '' OR class = $4)
-  AND ($5 = '' OR package_id = $5)
-  AND ($6 = '' OR iccid = $6)
-  AND created_at <= now() - $7::interval
-  AND ($8 = '' OR status = $8)
+FROM dead_letter l
+WHERE` + chosen + `
+AND ($8 = '' OR status = $8)
 ORDER BY created_at, id
 LIMIT $9`
 
@@ -95,7 +96,7 @@ type Desk struct {
 
 // List returns up to limit letters, oldest first; status "" is any.
 func (d *Desk) List(ctx context.Context, f Filter, status string, limit int) ([]Letter, error) {
-	rows, err := d.DB.Query(ctx, listSQL, f.IDs, f.Kind, f.Code, f.Class, f.Package, f.ICCID, f.Older, status, limit)
+	rows, err := d.DB.Query(ctx, listSQL, f.arguments(status, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: list: %w", err)
 	}

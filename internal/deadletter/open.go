@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// OpenGroup is the open letters of one code and class.
-type OpenGroup struct {
+// Group is the open letters of one code and class.
+type Group struct {
 	Code       string    `json:"code"`
 	Class      string    `json:"class"`
-	Count      int       `json:"count"`
+	Count      int       `json:"letters"`
 	Orders     int       `json:"orders"`     // of them
 	Topups     int       `json:"topups"`     // of them
 	Bought     int       `json:"bought"`     // of them: money was spent
@@ -28,7 +28,7 @@ type OpenGroup struct {
 const MostGrouped = 100_000
 
 // By the index dead_letter_open. What is closed is not looked at.
-const openGroupsSQL = `
+const groupsSQL = `
 SELECT code, class, count(*)::int AS count,
        (count(*) FILTER (WHERE kind = 'order'))::int AS orders,
        (count(*) FILTER (WHERE kind = 'topup'))::int AS topups,
@@ -38,23 +38,23 @@ SELECT code, class, count(*)::int AS count,
        min(created_at) AS first_seen, max(created_at) AS last_seen
 FROM (
     SELECT code, class, kind, purchased, replayable, created_at
-    FROM dead_letter
-    WHERE status = 'open'
+    FROM dead_letter l
+    WHERE status = 'open' AND` + chosen + `
     ORDER BY created_at
-    LIMIT $1
+    LIMIT $8
 ) AS open
 GROUP BY code, class
 ORDER BY count(*) DESC, code, class`
 
-// OpenGroups returns the open letters by code and class, the largest group first.
-func (d *Desk) OpenGroups(ctx context.Context) ([]OpenGroup, error) {
-	rows, err := d.DB.Query(ctx, openGroupsSQL, MostGrouped)
+// Groups returns the open letters that f chooses by code and class, the largest group first.
+func (d *Desk) Groups(ctx context.Context, f Filter) ([]Group, error) {
+	rows, err := d.DB.Query(ctx, groupsSQL, f.arguments(MostGrouped)...)
 	if err != nil {
-		return nil, fmt.Errorf("deadletter: open groups: %w", err)
+		return nil, fmt.Errorf("deadletter: groups: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[OpenGroup])
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Group])
 	if err != nil {
-		return nil, fmt.Errorf("deadletter: open groups: %w", err)
+		return nil, fmt.Errorf("deadletter: groups: %w", err)
 	}
 	return all, nil
 }
@@ -81,27 +81,23 @@ type Cursor struct {
 // Open letters are found by the index dead_letter_open, in its order.
 const pageSQL = `
 SELECT` + columns + `, '{}'::json AS headers, ''::bytea AS body
-FROM dead_letter
-WHERE ($1 = '' OR kind = $1)
-  AND ($2 = '' OR code = $2)
-  AND ($3 = '' OR class = $3)
-  AND ($4 = '' OR package_id = $4)
-  AND ($5 = '' OR iccid = $5)
-  AND ($6 = '' OR status = $6)
-  AND ($7::timestamptz IS NULL OR (created_at, id) < ($7, $8))
+FROM dead_letter l
+WHERE` + chosen + `
+AND ($8 = '' OR status = $8)
+AND ($9::timestamptz IS NULL OR (created_at, id) < ($9, $10))
 ORDER BY created_at DESC, id DESC
-LIMIT $9`
+LIMIT $11`
 
 // Page returns a page of letters, the youngest first: those after a cursor, or with nil the
-// first ones. status "" is any. The filter's ids and age are not looked at.
+// first ones. status "" is any.
 func (d *Desk) Page(ctx context.Context, f Filter, status string, after *Cursor, limit int) ([]Letter, error) {
 	var at *time.Time
 	var id *uuid.UUID
 	if after != nil {
 		at, id = &after.At, &after.ID
 	}
-	rows, err := d.DB.Query(ctx, pageSQL, pgx.QueryExecModeCacheDescribe,
-		string(f.Kind), f.Code, f.Class, f.Package, f.ICCID, status, at, id, limit)
+	args := append([]any{pgx.QueryExecModeCacheDescribe}, f.arguments(status, at, id, limit)...)
+	rows, err := d.DB.Query(ctx, pageSQL, args...)
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: page: %w", err)
 	}

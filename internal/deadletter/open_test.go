@@ -3,6 +3,7 @@ package deadletter
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func TestOpenLetters(t *testing.T) {
 	b.saga("unknown", unknownStop...)
 	b.saga("recycled", recycledStop...)
 
-	groups, err := b.OpenGroups(t.Context())
+	groups, err := b.Groups(t.Context(), Filter{})
 	require.NoError(t, err)
 	require.Len(t, groups, 3)
 	require.Equal(t, "11", groups[0].Code)
@@ -54,5 +55,10 @@ func TestOpenLetters(t *testing.T) {
 	require.Equal(t, 5, read(Filter{Code: "11"}, "open"))
 	require.Equal(t, 6, read(Filter{Class: "insufficient_credit"}, ""))
 	require.Equal(t, 1, read(Filter{}, "discarded"))
+	require.Equal(t, 1, read(Filter{IDs: []uuid.UUID{gone.DeadLetter()}}, ""))
+	require.Zero(t, read(Filter{Older: time.Hour}, ""), "what is listed is what a replay would take")
+	few, err := b.Groups(t.Context(), Filter{Class: "recycled"})
+	require.NoError(t, err)
+	require.Len(t, few, 1)
 	require.Zero(t, read(Filter{ICCID: "8934000000000008728"}, ""))
 }

@@ -175,6 +175,3 @@ func (d *Desk) paid(ctx context.Context, packages map[string]bool, prices map[st
 	}
 	return nil
 }
-
-// open reports whether a lane to PressOne is.
-func (d *Desk) open(lane pressone.Lane) bool { return d.Gate == nil || d.Gate.ClosedFor(lane) <= 0 }

@@ -40,7 +40,7 @@ func Fates() []Fate { return []Fate{Waiting, Released, Refused, Failed, Skipped}
 type Replay struct {
 	ID uuid.UUID `json:"id"`
 	By
-	Filter     json.RawMessage `json:"filter"` // a Filter, as it was given, but masked
+	Filter     json.RawMessage `json:"filter"` // a Filter, as it was given
 	Rate       float64         `json:"rate"`   // letters a second, at the most
 	Ramp       []int           `json:"ramp"`   // letters in its first seconds
 	State      Stage           `json:"state"`
@@ -129,13 +129,4 @@ type Preview struct {
 	Classes  []Tally         `json:"classes"`
 	Packages []Tally         `json:"packages"`
 	Set      []PreviewLetter `json:"set"`
-}
-
-// Group is the letters of one code and class.
-type Group struct {
-	Code      string    `json:"code"`
-	Class     string    `json:"class"`
-	Letters   int       `json:"letters"`
-	FirstSeen time.Time `json:"first_seen"`
-	LastSeen  time.Time `json:"last_seen"`
 }

@@ -331,6 +331,37 @@ func TestReplayIsBoundByTheBalance(t *testing.T) {
 	require.Equal(t, saga.DeadLettered, b.happen(sagas[2].ID).State)
 }
 
+// While a kind is paused, what would be submitted again waits where it is, and so does the ramp: released, all of it would be
+// submitted at once when the kind is resumed. What was bought already is only polled, and goes on.
+func TestReplayWaitsForWhatIsPaused(t *testing.T) {
+	b := setup(t)
+	gate := pressone.NewGate(b.DB, pressone.GateConfig{})
+	b.Gate = gate
+	sagas := b.refusedOrders(8)
+	paid := b.saga("paid", saga.Event{Name: saga.SubmitStarted},
+		saga.Event{Name: saga.Submitted, Purchase: &saga.Purchase{Order: pressone.Order{ID: 1}}},
+		saga.Event{Name: saga.GaveUp, Code: saga.CodePollDeadline, Class: saga.ClassNotReady, Seen: "x"})
+	orders := pressone.Target{Kind: message.Order}
+	_, err := gate.Pause(t.Context(), orders, "joe", "strange prices")
+	require.NoError(t, err)
+	job := b.start(NewReplay{Filter: Filter{Kind: message.Order}, By: ann})
+	r := b.replayer("a")
+	for range 4 {
+		require.NoError(t, r.turn(t.Context()))
+	}
+	report := b.report(job)
+	require.Equal(t, []int{1, 8}, []int{report.Done, report.Waiting()})
+	require.Equal(t, "waiting: order is paused", report.Note)
+	require.Equal(t, saga.Polling, b.happen(paid.ID).State)
+
+	require.NoError(t, gate.Resume(t.Context(), orders, "joe", "explained"))
+	require.NoError(t, r.turn(t.Context()))
+	require.Equal(t, 1+5, b.report(job).Done, "the ramp goes on")
+	require.NoError(t, r.turn(t.Context()))
+	require.Equal(t, Done, b.report(job).State)
+	b.once(sagas)
+}
+
 // The metric has all its results from the start.
 func TestReplayMetric(t *testing.T) {
 	t.Parallel()
@@ -339,17 +370,4 @@ func TestReplayMetric(t *testing.T) {
 	n, err := testutil.GatherAndCount(reg, "esimflow_replays_total")
 	require.NoError(t, err)
 	require.Equal(t, len(Fates())-1, n)
-}
-
-// A replay stays for as long as it is of use to operators, and outlives the erasure of whom it was
-// about: it does not keep whose eSIM its letters were chosen by.
-func TestAReplayForgetsWhoseESIMItWas(t *testing.T) {
-	b := setup(t)
-	b.refusedOrders(1)
-	const iccid = "8934000000000008728"
-	_, err := b.DB.Exec(t.Context(), `UPDATE dead_letter SET iccid = $1`, iccid)
-	require.NoError(t, err)
-	kept := string(b.report(b.start(NewReplay{By: ann, Filter: Filter{ICCID: iccid}})).Filter)
-	require.NotContains(t, kept, iccid)
-	require.Contains(t, kept, "…8728")
 }

@@ -155,29 +155,3 @@ SELECT id
 FROM replay
 WHERE id = $1
 FOR UPDATE`
-
-const groupsSQL = `
-SELECT code, class, count(*) AS letters, min(created_at) AS first_seen, max(created_at) AS last_seen
-FROM dead_letter
-WHERE status = 'open'
-  AND ($1 = '' OR kind = $1)
-  AND ($2 = '' OR code = $2)
-  AND ($3 = '' OR class = $3)
-  AND ($4 = '' OR package_id = $4)
-  AND ($5 = '' OR iccid = $5)
-  AND created_at <= now() - $6::interval
-GROUP BY code, class
-ORDER BY count(*) DESC, code, class`
-
-// Groups counts the open letters that f chooses by code and class, the most first.
-func (d *Desk) Groups(ctx context.Context, f Filter) ([]Group, error) {
-	rows, err := d.DB.Query(ctx, groupsSQL, f.Kind, f.Code, f.Class, f.Package, f.ICCID, f.Older)
-	if err != nil {
-		return nil, fmt.Errorf("deadletter: groups: %w", err)
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Group])
-	if err != nil {
-		return nil, fmt.Errorf("deadletter: groups: %w", err)
-	}
-	return all, nil
-}

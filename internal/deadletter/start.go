@@ -123,7 +123,7 @@ func (d *Desk) Start(ctx context.Context, n NewReplay) (Replay, error) {
 
 // freeze writes the replay and its set in one commit.
 func (d *Desk) freeze(ctx context.Context, id uuid.UUID, n NewReplay, set []candidate, refused int) error {
-	filter, err := json.Marshal(n.Masked())
+	filter, err := json.Marshal(n.Filter)
 	if err != nil {
 		return fmt.Errorf("deadletter: start: %w", err)
 	}

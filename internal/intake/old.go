@@ -24,10 +24,6 @@ func (c *Consumer) decide(ctx context.Context, arrivals []*arrival) error {
 	return c.accept(ctx, rest)
 }
 
-const removedBeforeSQL = `
-SELECT removed_before
-FROM retention`
-
 const recallSQL = `
 SELECT request_id, id, fingerprint
 FROM saga
@@ -45,13 +41,13 @@ func (c *Consumer) recall(ctx context.Context, arrivals []*arrival) (rest []*arr
 	if !slices.ContainsFunc(arrivals, isOld) {
 		return arrivals, nil
 	}
-	var before *time.Time
-	if err := c.DB.QueryRow(ctx, removedBeforeSQL).Scan(&before); err != nil {
+	before, err := c.Store.GoneBefore(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("intake: what has left: %w", err)
 	}
 	var old []*arrival
 	for _, a := range arrivals {
-		if before != nil && isOld(a) && a.meta.Timestamp.Before(*before) {
+		if isOld(a) && a.meta.Timestamp.Before(before) {
 			old = append(old, a)
 		} else {
 			rest = append(rest, a)
@@ -75,7 +71,7 @@ func (c *Consumer) recall(ctx context.Context, arrivals []*arrival) (rest []*arr
 		if known[i].ID != uuid.Nil {
 			a.compare(known[i])
 		} else {
-			a.expire(*before)
+			a.expire(before)
 		}
 	}
 	return rest, nil

@@ -15,7 +15,7 @@ import (
 )
 
 type lettersView struct {
-	Groups  []deadletter.OpenGroup
+	Groups  []deadletter.Group
 	Total   int
 	Filter  deadletter.Filter
 	Status  string
@@ -81,7 +81,7 @@ func (c *console) showLetters(w http.ResponseWriter, r *http.Request) error {
 	v := lettersView{Filter: f, Status: cmp.Or(q.Get("status"), "open")}
 	if v.Listed = !f.Empty() || q.Get("status") != "" || q.Get("list") != ""; v.Listed {
 		err = c.listLetters(r, &v)
-	} else if v.Groups, err = c.Desk.OpenGroups(r.Context()); err == nil {
+	} else if v.Groups, err = c.Desk.Groups(r.Context(), deadletter.Filter{}); err == nil {
 		for _, g := range v.Groups {
 			v.Total += g.Count
 		}

@@ -22,7 +22,7 @@ type overviewView struct {
 	Flow     []saga.Tally // in the order of the flow, empty ones too
 	Open     int          // in all of them
 	Pace     pace
-	Groups   []deadletter.OpenGroup
+	Groups   []deadletter.Group
 	Letters  int // in all groups
 	Gate     pressone.View
 	Outbox   outbox.Backlog
@@ -91,7 +91,7 @@ func (c *console) readOverview(ctx context.Context) (v overviewView, err error) 
 		return v, err
 	}
 	v.Pace = paceOf(minutes, whole)
-	if v.Groups, err = c.Desk.OpenGroups(ctx); err != nil {
+	if v.Groups, err = c.Desk.Groups(ctx, deadletter.Filter{}); err != nil {
 		return v, err
 	}
 	for _, g := range v.Groups {

@@ -228,7 +228,7 @@ func TestMoney(t *testing.T) {
 	balance, exposure = c.money()
 	require.Equal(t, []figure{{"41768.00", "USD"}}, balance)
 	require.Equal(t, []figure{{"4.50", "USD"}}, exposure)
-	v := overviewView{Exposure: exposure, Flow: []saga.Tally{{State: saga.Unknown, Count: 2}}, Groups: []deadletter.OpenGroup{{Unknown: 1}}}
+	v := overviewView{Exposure: exposure, Flow: []saga.Tally{{State: saga.Unknown, Count: 2}}, Groups: []deadletter.Group{{Unknown: 1}}}
 	require.Equal(t, 3, v.Unknown())
 	require.True(t, v.Priced())
 	gauges["esimflow_unknown_exposure"].WithLabelValues("USD").Set(0)

@@ -21,11 +21,12 @@ type PrivacyAction struct {
 	deadletter.By
 }
 
-// Erasure is what became of one saga.
+// Erasure is what became of one saga, or of what is left of those that are gone.
 type Erasure struct {
-	SagaID uuid.UUID `json:"saga_id"`
-	Erased bool      `json:"erased"`
-	Why    string    `json:"why,omitempty"` // if it was not
+	SagaID  uuid.UUID `json:"saga_id"`           // zero: of what has none
+	Remains int       `json:"remains,omitempty"` // how much that was
+	Erased  bool      `json:"erased"`
+	Why     string    `json:"why,omitempty"` // if it was not
 }
 
 // mostPersonal is how many sagas one name can be of: an eSIM that is topped up monthly has a dozen a year.
@@ -38,7 +39,7 @@ func (a api) concerned(ctx context.Context, id string) ([]saga.Summary, error) {
 		return nil, usageError("id is missing: a saga's id, a request id or an ICCID")
 	}
 	var orders []int64
-	if len(id) >= 18 && len(id) <= 22 && strings.Trim(id, "0123456789") == "" {
+	if isICCID(id) {
 		found, err := a.Auditor.Provider.Orders(ctx, pressone.OrderFilter{ICCID: id})
 		if err != nil {
 			return nil, fmt.Errorf("PressOne was asked whose the eSIM is: %w", err)
@@ -55,6 +56,10 @@ func (a api) concerned(ctx context.Context, id string) ([]saga.Summary, error) {
 		return nil, notFoundError("nothing is on record by that id")
 	}
 	return all, nil
+}
+
+func isICCID(id string) bool {
+	return len(id) >= 18 && len(id) <= 22 && strings.Trim(id, "0123456789") == ""
 }
 
 // somebody is what the trail calls whom an export or an erasure concerns: a line of it stays for ever, and must not
@@ -88,12 +93,27 @@ func (a api) eraseData(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	sagas, err := a.concerned(r.Context(), strings.TrimSpace(in.ID))
-	if err != nil {
+	id := strings.TrimSpace(in.ID)
+	sagas, err := a.concerned(r.Context(), id)
+	if _, nothing := errors.AsType[notFoundError](err); err != nil && !nothing {
 		return nil, err
 	}
 	by := outcomeOf(r).by
-	all := make([]Erasure, 0, len(sagas))
+	remains := 0
+	if err != nil || isICCID(id) { // else it is those sagas' name
+		var remainsErr error
+		if remains, remainsErr = a.Store.EraseRemains(r.Context(), id, by.Actor, by.Reason); remainsErr != nil {
+			return nil, remainsErr
+		}
+	}
+	if remains == 0 && err != nil {
+		return nil, err
+	}
+	all := make([]Erasure, 0, len(sagas)+1)
+	if remains > 0 {
+		all = append(all, Erasure{Remains: remains, Erased: true})
+		a.Log.WarnContext(r.Context(), "personal data was erased of what has no saga", "records", remains, "actor", by.Actor)
+	}
 	for _, s := range sagas {
 		e := Erasure{SagaID: s.ID}
 		err := a.Store.Erase(r.Context(), s.ID, by.Actor, by.Reason)

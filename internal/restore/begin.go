@@ -30,6 +30,9 @@ type RefusedError struct{ Why string }
 // Error implements error.
 func (e *RefusedError) Error() string { return "restore: refused: " + e.Why }
 
+// A worker that takes its lease waits until the database is paused, and looks at that afterwards.
+const lockWorkersSQL = `LOCK TABLE worker IN SHARE MODE`
+
 const liveWorkersSQL = `
 SELECT count(*), now()
 FROM worker
@@ -87,6 +90,9 @@ func Begin(ctx context.Context, db *pgx.Conn, copiedAt time.Time, by By) (Begun,
 	begun := Begun{CopiedAt: copiedAt.UTC().Truncate(time.Second)}
 	reason := reasonOf(begun.CopiedAt, by.Reason)
 	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockWorkersSQL); err != nil {
+			return err
+		}
 		var live int
 		var now time.Time
 		if err := tx.QueryRow(ctx, liveWorkersSQL).Scan(&live, &now); err != nil {

@@ -18,7 +18,12 @@ import (
 func connect(t *testing.T) *pgx.Conn {
 	t.Helper()
 	s := devstack.PostgresWithRoles(t, filepath.Join("..", "..", "deploy", "postgres", "roles.sql"), devstack.PostgresConfig{})
-	conn, err := pgx.Connect(t.Context(), s.RoleURL("esimflow_app", "127.0.0.1", url.Values{"sslmode": {"disable"}}))
+	return connectTo(t, s.RoleURL("esimflow_app", "127.0.0.1", url.Values{"sslmode": {"disable"}}))
+}
+
+func connectTo(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
@@ -89,6 +94,30 @@ func TestBeginIsRefused(t *testing.T) {
 	var pauses int
 	require.NoError(t, db.QueryRow(t.Context(), "SELECT count(*) FROM gate_pause").Scan(&pauses))
 	require.Zero(t, pauses)
+}
+
+// A worker that takes its lease at the same moment is seen, or has to wait until the database is paused: it cannot have looked
+// at the pauses before and work on without them.
+func TestBeginAndAWorkerThatStarts(t *testing.T) {
+	t.Parallel()
+	dsn := devstack.Postgres(t)
+	db, other, watch := connectTo(t, dsn), connectTo(t, dsn), connectTo(t, dsn)
+	starting, err := other.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = starting.Exec(t.Context(), "INSERT INTO worker (id, host, expires_at) VALUES (gen_random_uuid(), 'h', now() + interval '1 minute')")
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := restore.Begin(t.Context(), db, time.Now().Add(-time.Hour), ann)
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits bool
+		require.NoError(t, watch.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits))
+		return waits || len(done) > 0
+	}, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, starting.Commit(t.Context()))
+	require.ErrorContains(t, <-done, "1 workers hold a lease")
 }
 
 // The reason of an operator's own pause is not taken for a restoration.

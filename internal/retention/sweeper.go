@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"esimflow/internal/outbox"
 	"esimflow/internal/saga"
 )
 
@@ -26,51 +25,23 @@ type Config struct {
 type Sweeper struct {
 	Config
 
-	lease   outbox.Leadership
-	renewed time.Time
+	walker // what one turn announces the next one acts on: they are further apart than any acceptance takes
 
-	// Turns are so far apart. What one announces the next one acts on, so this is longer
-	// than any acceptance takes.
-	every time.Duration
 	// The walk stays so far behind, lest it pass sagas that are still on their way.
-	lag time.Duration
-	// How often the walk begins anew, for what had to stay the last time.
-	round time.Duration
-
+	lag       time.Duration
 	announced time.Time // what this process has announced in its last turn
-	after     uuid.UUID // where the walk is
-	began     time.Time // when it last began anew
-	size      int       // sagas in a commit
 }
 
-// leaseTTL is renewed at every turn, so it is longer than the time between two.
-const leaseTTL = 3 * time.Minute
+// mostSagas is how many sagas a commit removes.
+const mostSagas = 500
 
 // New returns a sweeper; nothing happens until Run.
 func New(cfg Config) *Sweeper {
-	return &Sweeper{
-		Config: cfg,
-		lease:  outbox.Leadership{DB: cfg.DB, Name: "retention", Holder: cfg.Holder, TTL: leaseTTL},
-		every:  min(time.Minute, cfg.Keep/100),
-		lag:    min(time.Hour, cfg.Keep/100),
-		round:  min(24*time.Hour, cfg.Keep/10),
-		size:   mostSagas,
-	}
+	return &Sweeper{Config: cfg, walker: newWalker(cfg.DB, "retention", cfg.Holder, cfg.Keep, mostSagas), lag: min(time.Hour, cfg.Keep/100)}
 }
 
 // Run sweeps until ctx is cancelled.
-func (s *Sweeper) Run(ctx context.Context) {
-	defer func() {
-		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		_ = s.lease.Resign(done) // it runs out anyway
-	}()
-	for pause(ctx, s.every) {
-		if err := s.turn(ctx); err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "retention", "err", err)
-		}
-	}
-}
+func (s *Sweeper) Run(ctx context.Context) { s.run(ctx, s.Log, s.turn) }
 
 // turn removes what the turn before it has announced, and announces what comes next.
 func (s *Sweeper) turn(ctx context.Context) error {
@@ -93,30 +64,6 @@ func (s *Sweeper) turn(ctx context.Context) error {
 	}
 	s.announced = before
 	return nil
-}
-
-// hold takes or renews the lease, if that is due.
-func (s *Sweeper) hold(ctx context.Context) (bool, error) {
-	if time.Since(s.renewed) < leaseTTL/3 {
-		return true, nil
-	}
-	sent := time.Now()
-	held, err := s.lease.Acquire(ctx)
-	if err == nil && held {
-		s.renewed = sent
-	}
-	return held, err
-}
-
-const horizonSQL = `
-SELECT least(now(), $1) - $2::interval`
-
-// horizon is RETENTION ago, by Postgres's clock or ours, whichever is behind: a clock that
-// runs ahead for a moment would have everything removed.
-func (s *Sweeper) horizon(ctx context.Context) (time.Time, error) {
-	var before time.Time
-	err := s.DB.QueryRow(ctx, horizonSQL, time.Now(), s.Keep).Scan(&before)
-	return before, wrap("horizon", err)
 }
 
 const announceSQL = `
@@ -144,10 +91,8 @@ func (s *Sweeper) Sweep(ctx context.Context, before time.Time) (Removed, error) 
 
 // sweep goes on with the walk, as far as it should get.
 func (s *Sweeper) sweep(ctx context.Context, before time.Time) error {
+	s.beginAnew()
 	began := time.Now()
-	if s.began.IsZero() || time.Since(s.began) >= s.round {
-		s.began, s.after = began, uuid.Nil
-	}
 	removed, err := s.walk(ctx, before, saga.FirstID(before.Add(-s.lag)))
 	if removed.total() > 0 {
 		s.Log.InfoContext(ctx, "removed what has been kept for long enough", "ended_before", before, "sagas", removed.Sagas,
@@ -169,11 +114,10 @@ func (s *Sweeper) walk(ctx context.Context, before time.Time, until uuid.UUID) (
 		size := s.size
 		b, err := s.batch(ctx, before, until, size)
 		took := time.Since(began)
-		s.adapt(took, err)
+		if s.adapt(ctx, took, err) {
+			continue
+		}
 		if err != nil {
-			if size > fewestSagas && isTimeout(err) && pause(ctx, took) {
-				continue
-			}
 			return all, err
 		}
 		s.Metrics.removed(b.Removed, took)
@@ -197,42 +141,6 @@ func (s *Sweeper) walk(ctx context.Context, before time.Time, until uuid.UUID) (
 			return all, ctx.Err()
 		}
 	}
-}
-
-// rest is the pause after a commit that took so long.
-func rest(took, behind time.Duration) time.Duration {
-	if behind > farBehind {
-		return took
-	}
-	return 4 * took
-}
-
-const (
-	mostSagas   = 500
-	fewestSagas = 10
-	longest     = 200 * time.Millisecond // a commit should not take longer
-	farBehind   = time.Hour
-)
-
-// adapt makes commits smaller while they take long, and larger again when they do not.
-func (s *Sweeper) adapt(took time.Duration, err error) {
-	switch {
-	case err != nil || took > longest:
-		s.size = max(s.size/2, fewestSagas)
-	case took < longest/4:
-		s.size = min(s.size*2, mostSagas)
-	}
-}
-
-// pause waits for d and reports whether ctx is still good then.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }
 
 func wrap(what string, err error) error {

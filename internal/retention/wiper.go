@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"esimflow/internal/outbox"
 	"esimflow/internal/saga"
 )
 
@@ -28,12 +27,7 @@ type WiperConfig struct {
 type Wiper struct {
 	WiperConfig
 
-	lease outbox.Leadership
-	every time.Duration // turns are so far apart
-	round time.Duration // how often the walk begins anew, for what ended late
-	after uuid.UUID     // where the walk is
-	began time.Time     // when it last began anew
-	size  int           // sagas in a commit
+	walker
 }
 
 // mostWiped is how many sagas a commit wipes: each is opened and written anew.
@@ -41,43 +35,25 @@ const mostWiped = 200
 
 // NewWiper returns a wiper; nothing happens until Run.
 func NewWiper(cfg WiperConfig) *Wiper {
-	return &Wiper{
-		WiperConfig: cfg,
-		lease:       outbox.Leadership{DB: cfg.DB, Name: "codes", Holder: cfg.Holder, TTL: leaseTTL},
-		every:       min(time.Minute, cfg.Keep/100),
-		round:       min(24*time.Hour, cfg.Keep/10),
-		size:        mostWiped,
-	}
+	return &Wiper{WiperConfig: cfg, walker: newWalker(cfg.DB, "codes", cfg.Holder, cfg.Keep, mostWiped)}
 }
 
 // Run wipes until ctx is cancelled. Without a time to keep codes for it returns at once.
 func (w *Wiper) Run(ctx context.Context) {
-	if w.Keep <= 0 {
-		return
-	}
-	defer func() {
-		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		_ = w.lease.Resign(done) // it runs out anyway
-	}()
-	for pause(ctx, w.every) {
-		if err := w.turn(ctx); err != nil && ctx.Err() == nil {
-			w.Log.WarnContext(ctx, "activation codes", "err", err)
-		}
+	if w.Keep > 0 {
+		w.run(ctx, w.Log, w.turn)
 	}
 }
 
 // turn wipes what has become due, if this process holds the lease.
 func (w *Wiper) turn(ctx context.Context) error {
-	if held, err := w.lease.Acquire(ctx); err != nil || !held {
+	if held, err := w.hold(ctx); err != nil || !held {
 		return err
 	}
-	if w.began.IsZero() || time.Since(w.began) >= w.round {
-		w.began, w.after = time.Now(), uuid.Nil
-	}
-	var before time.Time
-	if err := w.DB.QueryRow(ctx, horizonSQL, time.Now(), w.Keep).Scan(&before); err != nil {
-		return wrap("codes", err)
+	w.beginAnew()
+	before, err := w.horizon(ctx)
+	if err != nil {
+		return err
 	}
 	done, err := w.Wipe(ctx, before)
 	if done.Sealed > 0 {
@@ -97,19 +73,11 @@ func (w *Wiper) Wipe(ctx context.Context, before time.Time) (saga.Wiped, error) 
 		size := w.size
 		page, done, err := w.batch(ctx, before, size)
 		took := time.Since(began)
-		switch {
-		case err != nil && isTimeout(err) && w.size > fewestSagas:
-			w.size = max(w.size/2, fewestSagas)
-			if !pause(ctx, took) {
-				return all, ctx.Err()
-			}
+		if w.adapt(ctx, took, err) {
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			return all, wrap("codes", err)
-		case took > longest:
-			w.size = max(w.size/2, fewestSagas)
-		case took < longest/4:
-			w.size = min(w.size*2, mostWiped)
 		}
 		w.Metrics.wiped(done.Sagas)
 		all.Sagas, all.Sealed = all.Sagas+done.Sagas, all.Sealed+done.Sealed
@@ -119,7 +87,7 @@ func (w *Wiper) Wipe(ctx context.Context, before time.Time) (saga.Wiped, error) 
 		if len(page) < size {
 			return all, nil
 		}
-		if held, err := w.lease.Acquire(ctx); err != nil || !held {
+		if held, err := w.hold(ctx); err != nil || !held {
 			return all, err
 		}
 		if !pause(ctx, rest(took, 0)) {

@@ -12,6 +12,7 @@ import (
 
 	"esimflow/internal/message"
 	"esimflow/internal/pressone"
+	"esimflow/internal/seal"
 )
 
 // row is a saga as Postgres has it.
@@ -70,6 +71,8 @@ JOIN saga_request r ON r.saga_id = s.id
 LEFT JOIN saga_purchase p ON p.saga_id = s.id`
 
 func (st *Store) saga(r row) Saga {
+	bought, err := st.recorded(r)
+	st.metrics.opened(err)
 	return Saga{
 		ID: r.ID, Kind: r.Kind, RequestID: r.RequestID, State: r.State, Version: r.Version,
 		Worker: deref(r.Worker), DueAt: deref(r.DueAt), DeadlineAt: r.DeadlineAt,
@@ -77,7 +80,8 @@ func (st *Store) saga(r row) Saga {
 		ICCID: deref(r.ICCID), Attempts: r.Attempts, Tries: r.Tries, Failures: r.Failures,
 		Looks: r.Looks, LookDelay: r.LookDelay, IntentAt: deref(r.IntentAt), IntentDeadline: deref(r.IntentDeadline),
 		OrderID: deref(r.OrderID), StoppedIn: r.StoppedIn, Ends: r.Ends,
-		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: st.purchase(r), Wiped: r.WipedAt != nil,
+		RequestedAt: r.RequestedAt, CreatedAt: r.CreatedAt, Purchase: bought, Wiped: r.WipedAt != nil,
+		KeyGone: errors.Is(err, seal.ErrKeyMissing),
 		Source: Source{
 			Subject: r.Subject, Sequence: uint64(r.Sequence), Header: r.Headers, Body: r.Body,
 			Metadata: json.RawMessage(r.Metadata),
@@ -85,16 +89,9 @@ func (st *Store) saga(r row) Saga {
 	}
 }
 
-// purchase is what is known to be bought: what is on record, or what PressOne's answer to
+// recorded is what is known to be bought: what is on record, or what PressOne's answer to
 // the submission said. An answer that names another order is not about this one. What cannot be
-// opened, its key missing, is not known: PressOne is asked again by whoever has to know.
-func (st *Store) purchase(r row) *Purchase {
-	p, err := st.recorded(r)
-	st.metrics.opened(err)
-	return p
-}
-
-// recorded is purchase, with why there is none although something is on record.
+// opened is not known, and the error says why: PressOne is asked again by whoever has to know.
 func (st *Store) recorded(r row) (_ *Purchase, missing error) {
 	if r.Data != nil { // if there is a sealed one too, a version before has written this after it
 		return r.Data, nil

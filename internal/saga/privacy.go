@@ -3,16 +3,13 @@ package saga
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"esimflow/internal/pressone"
-	"esimflow/internal/seal"
 )
 
 // PersonalData is what is on record about one request, all but what installs its eSIMs: that is not data
@@ -67,7 +64,7 @@ func (st *Store) Export(ctx context.Context, id uuid.UUID, actor, reason string)
 	switch {
 	case s.Wiped:
 		data.Codes = "removed"
-	case s.Purchase != nil && len(s.Purchase.Order.Sims) > 0:
+	case s.KeyGone, s.Purchase != nil && len(s.Purchase.Order.Sims) > 0:
 		data.Codes = "kept"
 	}
 	return data, nil
@@ -91,10 +88,8 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 	if err != nil {
 		return err
 	}
-	if !s.Wiped && s.Purchase == nil && s.OrderID != 0 && st.keys.On() {
-		if _, err := st.recordedOf(ctx, id); errors.Is(err, seal.ErrKeyMissing) {
-			return &RefusedError{Why: "its price cannot be read: the key is not in ENCRYPTION_KEY"}
-		}
+	if s.KeyGone {
+		return &RefusedError{Why: "its price cannot be read: the key is not in ENCRYPTION_KEY"}
 	}
 	var skeleton []byte
 	if s.Purchase != nil {
@@ -110,7 +105,7 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 		return tx.QueryRow(ctx, eraseSQL, id, st.digest(s.Kind, s.RequestID), st.meaning(s.Kind, s.RequestID, s.Fingerprint),
 			skeleton, uuid.Must(uuid.NewV7()), actor, reason).Scan(&why)
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" {
+	if isLocked(err) {
 		return &RefusedError{Why: "the database is too busy: try again in a moment"}
 	}
 	if err != nil {
@@ -122,17 +117,30 @@ func (st *Store) Erase(ctx context.Context, id uuid.UUID, actor, reason string) 
 	return nil
 }
 
-// recordedOf reads what is on record of a purchase, and why it cannot be.
-func (st *Store) recordedOf(ctx context.Context, id uuid.UUID) (*Purchase, error) {
-	rows, err := st.db.Query(ctx, getSQL, id)
+const eraseRemainsSQL = `
+SELECT erase_remains($1, $2, $3, $4)`
+
+// EraseRemains removes what is on record by a name, a request id or an ICCID, of requests that never had a saga, or whose saga has
+// left after RETENTION: dead letters, and what was noted about them. It returns how much that was. The error is a
+// *RefusedError if a dead letter of it is open, or nobody answers for it.
+func (st *Store) EraseRemains(ctx context.Context, name, actor, reason string) (n int, _ error) {
+	actor, reason, err := answerable(actor, reason)
 	if err != nil {
-		return nil, translate("get", err)
+		return 0, err
 	}
-	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[row])
-	if err != nil {
-		return nil, translate("get", err)
+	err = pgx.BeginFunc(ctx, st.db, func(tx pgx.Tx) error {
+		if err := Durable(ctx, tx); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, eraseRemainsSQL, name, uuid.Must(uuid.NewV7()), actor, reason).Scan(&n)
+	})
+	switch {
+	case err != nil:
+		return 0, translate("erase", err)
+	case n < 0:
+		return 0, &RefusedError{Why: "a dead letter of it is open: resolve it first, and try again in a moment"}
 	}
-	return st.recorded(r)
+	return n, nil
 }
 
 // answerable cleans who acts and why; both are required.

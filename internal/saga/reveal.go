@@ -2,7 +2,6 @@ package saga
 
 import (
 	"context"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -18,9 +17,9 @@ VALUES ($1, $2, $3, $4, $5, $6)`
 // Whoever has that has the eSIM, so it is returned only when the record is on disk. The
 // error is a *RefusedError if there is nothing to reveal, or nobody who answers for it.
 func (st *Store) Reveal(ctx context.Context, id uuid.UUID, actor, reason string) ([]pressone.Sim, error) {
-	actor, reason = strings.TrimSpace(Clean(actor)), strings.TrimSpace(Clean(reason))
-	if actor == "" || reason == "" {
-		return nil, &RefusedError{Why: "actor and reason are required: they are recorded"}
+	actor, reason, err := answerable(actor, reason)
+	if err != nil {
+		return nil, err
 	}
 	s, err := st.Get(ctx, id)
 	if err != nil {
@@ -28,6 +27,9 @@ func (st *Store) Reveal(ctx context.Context, id uuid.UUID, actor, reason string)
 	}
 	if s.Wiped {
 		return nil, &RefusedError{Why: "what installs its eSIMs was removed, CODES_KEEP after it ended"}
+	}
+	if s.KeyGone {
+		return nil, &RefusedError{Why: "it cannot be read: the key is not in ENCRYPTION_KEY"}
 	}
 	if s.Purchase == nil || len(s.Purchase.Order.Sims) == 0 {
 		return nil, &RefusedError{Why: "no eSIM of it is on record"}

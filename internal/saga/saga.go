@@ -46,6 +46,7 @@ type Saga struct {
 	Source   Source
 	Purchase *Purchase // nil while nothing is known to be bought
 	Wiped    bool      // what installs its eSIMs was removed, CODES_KEEP after it was completed
+	KeyGone  bool      // what was bought is on record, under a key that is not in ENCRYPTION_KEY
 }
 
 // Source is the request as it arrived.

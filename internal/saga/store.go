@@ -160,6 +160,25 @@ func (st *Store) KeepAnswer(ctx context.Context, id uuid.UUID, attempt int, a An
 	return translate("keep answer", err)
 }
 
+const nowSQL = `SELECT now()`
+
+// Now is Postgres's time.
+func (st *Store) Now(ctx context.Context) (now time.Time, err error) {
+	err = st.db.QueryRow(ctx, nowSQL).Scan(&now)
+	return now, translate("now", err)
+}
+
+const goneSQL = `
+SELECT removed_before
+FROM retention`
+
+// GoneBefore is the moment such that sagas of requests from before it may have left after RETENTION; zero if none has.
+func (st *Store) GoneBefore(ctx context.Context) (time.Time, error) {
+	var before *time.Time
+	err := st.db.QueryRow(ctx, goneSQL).Scan(&before)
+	return deref(before), translate("gone before", err)
+}
+
 // Release gives a saga back unmoved, to be claimed at due. It is no transition: nothing
 // happened to it, and its history does not mention it.
 func (st *Store) Release(ctx context.Context, s Saga, due time.Time) error {

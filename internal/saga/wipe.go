@@ -23,7 +23,8 @@ WHERE s.id = ANY($1) AND s.state IN ('completed', 'discarded') AND greatest(s.cr
   AND (p.saga_id IS NOT NULL AND p.wiped_at IS NULL OR EXISTS (SELECT FROM saga_answer a WHERE a.saga_id = s.id))
 FOR UPDATE OF s SKIP LOCKED`
 
-// What is left of a purchase is what the books need: nothing in it is secret any more.
+// What is left of a purchase is what the books need: nothing in it is secret any more. What was erased since it
+// was looked at has even less, and is left so.
 const wipeSQL = `
 WITH gone AS (
     DELETE FROM saga_answer
@@ -32,7 +33,8 @@ WITH gone AS (
 INSERT INTO saga_purchase (saga_id, data, sealed, wiped_at)
 SELECT w.saga_id, w.data, NULL, now()
 FROM unnest($1::uuid[], $2::json[]) AS w(saga_id, data)
-ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data, sealed = NULL, wiped_at = excluded.wiped_at`
+ON CONFLICT (saga_id) DO UPDATE SET data = excluded.data, sealed = NULL, wiped_at = excluded.wiped_at
+WHERE saga_purchase.wiped_at IS NULL`
 
 // Wiped is what became of the sagas that were looked at.
 type Wiped struct {
