@@ -40,7 +40,7 @@ WITH begun AS (
     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND deadline_at <= now()
       AND ('pending' <> ALL($2) OR cardinality($4::text[]) > 0) AND ('pending' <> ALL($2) OR kind = ANY($4))
     ORDER BY deadline_at
-    LIMIT $3 - (SELECT count(*) FROM begun)
+    LIMIT $3 - (SELECT count(*) FROM begun) - (SELECT count(*) FROM fresh)
     FOR UPDATE SKIP LOCKED
 ), s AS (
     UPDATE saga
@@ -72,8 +72,12 @@ const plannedSQL = `SELECT set_config('enable_seqscan', 'off', true)`
 // state: giving up needs no open lane. Pending ones of paused kinds wait likewise. It also
 // returns how long it is until the next one in these states is due; an hour if there is none.
 func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n int, paused ...message.Kind) (sagas []Saga, next time.Duration, err error) {
+	// Empty, and not NULL, which nothing is equal or unequal to.
+	if states == nil {
+		states = []State{}
+	}
 	if paused == nil {
-		paused = []message.Kind{} // not NULL, which nothing is unequal to
+		paused = []message.Kind{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
