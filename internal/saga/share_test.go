@@ -174,7 +174,7 @@ func TestSharingLaw(t *testing.T) {
 		}
 		var waiting []*shared
 		for i, n := range sagas {
-			waiting = append(waiting, q.add(t.Context(), Decision{After: Saga{ID: ids[n], Attempts: i + 1}}))
+			waiting = append(waiting, q.add(t.Context(), Decision{After: Saga{ID: ids[n], Attempts: i + 1}}, nil))
 		}
 		for _, w := range waiting {
 			if err := <-w.done; err != nil {

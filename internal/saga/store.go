@@ -73,7 +73,7 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	return st.sharing.add(ctx, d).wait(ctx)
+	return st.sharing.add(ctx, d, nil).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
@@ -99,15 +99,15 @@ func (st *Store) apply(batch []*shared) {
 		id := one.decision.id()
 		switch {
 		case err != nil:
-			one.done <- translate("apply", err)
+			one.end(translate("apply", err))
 		case w.moved[id]:
 			st.metrics.moved(one.decision)
-			one.done <- nil
+			one.end(nil)
 		case w.locked[id]:
-			one.done <- errLocked
+			one.end(errLocked)
 		default:
 			st.metrics.conflict()
-			one.done <- ErrConflict
+			one.end(ErrConflict)
 		}
 	}
 }
