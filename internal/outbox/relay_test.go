@@ -213,6 +213,29 @@ func TestRelay(t *testing.T) {
 		b.eventually("empty", func() bool { return b.rows() == 0 })
 		require.Equal(t, uint64(len(all)), b.on(message.EventsStream))
 	})
+	// Nobody acknowledges the copies of dead letters, and there are more than can be tried in the time after which they are
+	// tried again. A result does not wait behind them.
+	t.Run("lets a stream that never answers hold up no other", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		require.NoError(t, b.js.DeleteStream(t.Context(), message.DeadLettersStream))
+		_, err := b.nc.SubscribeSync("esim.dlq.>") // nobody says that nobody is there
+		require.NoError(t, err)
+		var all []Message
+		for range 4 * batchSize {
+			all = append(all, letter(uuid.New()))
+		}
+		b.put(all...)
+		b.run(b.relay("a", nothing))
+		b.eventually("all are refused", func() bool {
+			var fresh int
+			require.NoError(t, b.db.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE failures = 0").Scan(&fresh))
+			return fresh == 0
+		})
+		b.put(result("1"))
+		b.eventually("published", func() bool { return b.on(message.EventsStream) == 1 })
+		b.eventually("all others wait", func() bool { return b.rows() == len(all) })
+	})
 	t.Run("is not stopped by another that is frozen while it settles", func(t *testing.T) {
 		b := setup(t)
 		b.streams()

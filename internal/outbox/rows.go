@@ -18,17 +18,29 @@ type row struct {
 	sealed bool
 }
 
-// In the order they were appended, so that a copy is published before it is forgotten;
-// failed ones wait for their turn and hold up nobody. None waits for longer than a few
-// seconds: one that seems to is from before Postgres's clock was set back. Those without
-// next_at are sealed.
+// In the order they were appended, so that a copy is published before it is forgotten. Failed
+// ones wait for their turn, and get the room that others leave: however many there are, they
+// hold up nobody. None waits for longer than a few seconds: one that seems to is from before
+// Postgres's clock was set back. Those without next_at are sealed.
 const dueSQL = `
+WITH fresh AS (
+    SELECT *
+    FROM outbox
+    WHERE id > $1 AND failures = 0 AND ` + isDue + `
+    ORDER BY id
+    LIMIT $2
+), failed AS (
+    SELECT *
+    FROM outbox
+    WHERE id > $1 AND failures > 0 AND ` + isDue + `
+    ORDER BY id
+    LIMIT $2 - (SELECT count(*) FROM fresh)
+)
 SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id, next_at IS NULL
-FROM outbox
-WHERE id > $1
-  AND (COALESCE(next_at, sealed_next_at) <= now() OR COALESCE(next_at, sealed_next_at) > now() + interval '1 minute')
-ORDER BY id
-LIMIT $2`
+FROM (SELECT * FROM fresh UNION ALL SELECT * FROM failed) due
+ORDER BY id`
+
+const isDue = `(COALESCE(next_at, sealed_next_at) <= now() OR COALESCE(next_at, sealed_next_at) > now() + interval '1 minute')`
 
 // Letters whose copy has not been seen to be on the stream.
 const copiesSQL = `
