@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -150,4 +151,15 @@ func TestBought(t *testing.T) {
 		b.eventually(Notifying, s.ID)
 		require.Equal(t, []EventName{Accepted, SubmitStarted, Submitted, Ready}, b.events(s.ID))
 	})
+}
+
+// Whatever PressOne takes for the time of an order, its result can be stored and announced, and nobody else's commit fails for it.
+func TestAnOrderOfAnyTimeIsAnnounced(t *testing.T) {
+	b := setupStore(t)
+	for i, at := range []string{"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "9999-12-31 23:59:59", "0000-00-00 00:00:00", "0001-01-01"} {
+		order, err := pressone.ReadOrder(fmt.Appendf(nil, `{"data":{"id":%d,"package_id":"p","quantity":1,"created_at":%q,"sims":[{"iccid":"8901234567890123456"}]}}`, i+1, at))
+		require.NoError(t, err)
+		s := b.apply(b.accept(message.Request{}, true), Event{Name: Submitted, Purchase: &Purchase{Order: order}})
+		require.Equal(t, Notifying, b.apply(s, Event{Name: Ready, Purchase: &Purchase{Order: order}}).State, at)
+	}
 }

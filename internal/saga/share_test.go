@@ -109,6 +109,18 @@ func TestSharedCommits(t *testing.T) {
 		}
 		require.Equal(t, 20, b.count("SELECT count(*) FROM saga WHERE state = 'polling'"))
 	})
+	t.Run("what cannot be written down fails alone", func(t *testing.T) {
+		b := setupStore(t)
+		decisions := b.submitted(20)
+		decisions[4].After.Purchase.Order.CreatedAt = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		for i, err := range b.applyAll(decisions) {
+			if i == 4 {
+				require.True(t, IsData(err), "%v", err)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	})
 	t.Run("what somebody has locked keeps nobody else waiting for long", func(t *testing.T) {
 		b := setupStore(t)
 		decisions := b.submitted(20)

@@ -188,9 +188,12 @@ func translate(what string, err error) error {
 	return fmt.Errorf("saga: %s: %w", what, err)
 }
 
-// IsData reports an error that is due to what is written (SQLSTATE classes 22 and 23),
-// and not to Postgres's condition.
+// errUnwritable: there is no way to write down what is to be written.
+var errUnwritable = errors.New("saga: it cannot be written down")
+
+// IsData reports an error that is due to what is written (SQLSTATE classes 22 and 23, or what
+// does not even get there), and not to Postgres's condition.
 func IsData(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
+	return errors.Is(err, errUnwritable) || ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }
