@@ -137,6 +137,23 @@ func TestSharedCommits(t *testing.T) {
 			require.NoError(t, err)
 		}
 	})
+	t.Run("what waits for somebody else's order keeps nobody else from being written", func(t *testing.T) {
+		b := setupStore(t)
+		other := b.accept(message.Request{}, true)
+		decisions := b.submitted(20)
+		locker, err := b.db.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = locker.Rollback(t.Context()) }()
+		_, err = locker.Exec(t.Context(), "UPDATE saga SET order_id = 4 WHERE id = $1", other.ID)
+		require.NoError(t, err)
+		for i, err := range b.applyAll(decisions) {
+			if i == 3 {
+				require.Error(t, err)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	})
 	t.Run("two decisions about one saga do not share one: the second is a conflict", func(t *testing.T) {
 		b := setupStore(t)
 		d := b.submitted(1)[0]

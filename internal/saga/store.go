@@ -77,8 +77,8 @@ func (st *Store) Apply(ctx context.Context, d Decision) error {
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
-// one is passed by; if Postgres refuses what is in one, each is written alone: so that it
-// troubles nobody else.
+// one is passed by; if Postgres refuses what is in one, or that has to wait for somebody else's
+// order, each is written alone: so that it troubles nobody else.
 func (st *Store) apply(batch []*shared) {
 	start := time.Now()
 	span := beginShared(batch)
@@ -89,7 +89,7 @@ func (st *Store) apply(batch []*shared) {
 	}
 	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
 	span.end(len(w.moved), err)
-	if len(batch) > 1 && isOfOne(err) {
+	if len(batch) > 1 && (isOfOne(err) || isLocked(err)) {
 		for _, one := range batch {
 			st.apply([]*shared{one})
 		}
