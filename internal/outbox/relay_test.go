@@ -290,6 +290,39 @@ func TestRelay(t *testing.T) {
 		b.eventually("published", func() bool { return b.on(message.EventsStream) == 1 })
 		b.eventually("all others wait", func() bool { return b.rows() == len(forgets) })
 	})
+	// Far more than there is memory for waits, among it what was refused before. It is read a part at a time, and what nobody
+	// has refused yet is in each.
+	t.Run("reads no more at a time than it has memory for", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		large := func() (m Message) {
+			m = letter(uuid.New())
+			m.Body = make([]byte, 1<<20-1<<14)
+			return m
+		}
+		for range 20 {
+			b.put(large())
+		}
+		_, err := b.db.Exec(t.Context(), "UPDATE outbox SET failures = 1")
+		require.NoError(t, err)
+		for range 20 {
+			b.put(large())
+		}
+		b.put(result("1"))
+		r := b.relay("a", nothing)
+		rows, err := r.due(t.Context())
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(rows), batchBytes>>20+1)
+		require.Greater(t, len(rows), 1)
+		var refused int
+		require.NoError(t, b.db.QueryRow(t.Context(), "SELECT max(id) FROM outbox WHERE failures > 0").Scan(&refused))
+		for _, m := range rows {
+			require.Greater(t, m.id, int64(refused))
+		}
+		b.run(r)
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(40), b.on(message.DeadLettersStream))
+	})
 	t.Run("is not stopped by another that is frozen while it settles", func(t *testing.T) {
 		b := setup(t)
 		b.streams()
