@@ -38,7 +38,7 @@ func TestTheWidestRowsFit(t *testing.T) {
 			{ID: id, Kind: message.Topup, RequestID: long, Code: "retries_exhausted", Purchased: "unknown", Status: "confirmed_absent", CreatedAt: at},
 		}},
 		"dead-letter-groups": {"dlq list --group", []deadletter.Group{{
-			Code: saga.CodeOutcomeUnknown, Class: pressone.ClassInsufficientCredit, Letters: 1_000_000, FirstSeen: at, LastSeen: at,
+			Code: saga.CodeOutcomeUnknown, Class: pressone.ClassInsufficientCredit, Count: 1_000_000, FirstSeen: at, LastSeen: at,
 		}}},
 		"replays": {"replay list", []deadletter.Replay{{
 			ID: id, State: deadletter.Running, Done: 99_999, Letters: 100_000, By: deadletter.By{Actor: who, Reason: why}, CreatedAt: at,

@@ -231,9 +231,7 @@ func TestOverload(t *testing.T) {
 	t.Logf("SIGTERM was obeyed in %.2fs", time.Since(start).Seconds())
 	require.Less(t, time.Since(start), 30*time.Second) // 3s and a margin of 5, on a busy machine
 	o.settled()
-	held := o.count("SELECT count(*) FROM saga WHERE worker IS NOT NULL")
-	t.Logf("%d could not be given back in time", held)
-	require.LessOrEqual(t, held, 3, "a machine that is busy elsewhere may delay some")
+	require.Zero(t, o.count("SELECT count(*) FROM saga WHERE worker IS NOT NULL"), "all is given back")
 	require.Zero(t, o.count("SELECT count(*) FROM worker WHERE expires_at > now()")) // one that ran out was replaced
 
 	w = o.start()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
 
 	"esimflow/internal/message"
 	"esimflow/internal/saga"
@@ -47,8 +48,13 @@ type Consumer struct {
 	rebuilt bool      // because nothing was delivered, and nothing has been since
 }
 
-// maxBatch is how many messages are taken ahead, and committed at once at the most.
-const maxBatch = 256
+// How much is taken ahead, and committed at once at the most: so many messages, and so many
+// bytes of them, and as much again for what is on its way. There has to be room for the
+// largest one.
+const (
+	maxBatch = 256
+	maxBytes = 8 << 20
+)
 
 // NewConsumer returns a consumer; nothing happens until Run.
 func NewConsumer(cfg Config) *Consumer {
@@ -140,9 +146,13 @@ func (c *Consumer) subscribe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("intake: consumer %s: %w (create it with: esimctl streams apply)", message.Consumer(c.Kind), err)
 	}
-	messages := make(chan jetstream.Msg, maxBatch)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) { messages <- m },
-		jetstream.PullMaxMessages(maxBatch), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	messages, room := make(chan jetstream.Msg, maxBatch), semaphore.NewWeighted(maxBytes)
+	taken := func(m jetstream.Msg) {
+		_ = room.Acquire(context.WithoutCancel(ctx), weight(m)) // work gives it back, whatever becomes of it
+		messages <- m
+	}
+	consuming, err := consumer.Consume(taken,
+		jetstream.PullMaxMessagesWithBytesLimit(maxBatch, maxBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			c.Log.WarnContext(ctx, "consumer", "consumer", message.Consumer(c.Kind), "err", err)
 		}))
 	if err != nil {
@@ -163,7 +173,7 @@ func (c *Consumer) subscribe(ctx context.Context) error {
 		<-consuming.Closed()
 		close(messages)
 	})
-	c.work(ctx, messages)
+	c.work(ctx, messages, room)
 	watcher.Wait()
 	stopper.Wait()
 	return context.Cause(watch)
@@ -171,9 +181,9 @@ func (c *Consumer) subscribe(ctx context.Context) error {
 
 // work commits batches until there are no more messages: whatever has gathered while the
 // last batch was being committed makes up the next.
-func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg) {
+func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg, room *semaphore.Weighted) {
 	for first := range messages {
-		batch := []jetstream.Msg{first}
+		batch, bytes := []jetstream.Msg{first}, weight(first)
 	gather:
 		for len(batch) < maxBatch {
 			select {
@@ -181,7 +191,7 @@ func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg) {
 				if !ok {
 					break gather
 				}
-				batch = append(batch, m)
+				batch, bytes = append(batch, m), bytes+weight(m)
 			default:
 				break gather
 			}
@@ -191,8 +201,12 @@ func (c *Consumer) work(ctx context.Context, messages <-chan jetstream.Msg) {
 		c.commit(ctx, batch)
 		c.committing.Store(false)
 		c.delivered()
+		room.Release(bytes)
 	}
 }
+
+// weight is how much of the room a message takes.
+func weight(m jetstream.Msg) int64 { return min(int64(len(m.Data())), maxBytes) }
 
 // watch returns when the subscription is of no use any more: the consumer is gone, or
 // nothing is delivered although messages are pending.

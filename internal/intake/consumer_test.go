@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,7 +80,20 @@ func (b *intakeBench) sagas() (n int) {
 
 func (b *intakeBench) eventually(what string, f func() bool) {
 	b.t.Helper()
-	require.Eventually(b.t, f, 10*time.Second, 5*time.Millisecond, what)
+	require.Eventually(b.t, f, time.Minute, 5*time.Millisecond, what)
+}
+
+// counting counts what is logged.
+type counting struct {
+	slog.Handler
+	n *atomic.Int64
+}
+
+func (counting) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c counting) Handle(context.Context, slog.Record) error {
+	c.n.Add(1)
+	return nil
 }
 
 func TestConsumer(t *testing.T) {
@@ -134,6 +149,30 @@ func TestConsumer(t *testing.T) {
 		_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, message.Consumers()[0])
 		require.NoError(t, err)
 		b.eventually("taken", func() bool { return b.sagas() == 1 })
+	})
+	// Postgres is away, and far more arrives than there is memory for. What does not fit stays in the stream.
+	t.Run("takes no more than it has memory for", func(t *testing.T) {
+		b := setup(t, 0)
+		var failures atomic.Int64
+		b.consumer.Log = slog.New(counting{slog.DiscardHandler, &failures})
+		_, err := b.db.Exec(t.Context(), "ALTER TABLE saga RENAME TO away")
+		require.NoError(t, err)
+		const n = 100
+		for i := range n {
+			body := fmt.Appendf(nil, `{"request_id":"r-%d","package_id":"p","description":%q}`, i, strings.Repeat("x", 1_000_000))
+			_, err := b.js.Publish(t.Context(), message.RequestSubject(message.Order), body)
+			require.NoError(t, err)
+		}
+		b.run()
+		consumer, err := b.js.Consumer(t.Context(), message.RequestsStream, message.Consumer(message.Order))
+		require.NoError(t, err)
+		b.eventually("tried several times", func() bool { return failures.Load() >= 5 })
+		info, err := consumer.Info(t.Context())
+		require.NoError(t, err)
+		require.LessOrEqual(t, info.NumAckPending, 4*maxBytes/1_000_000)
+		_, err = b.db.Exec(t.Context(), "ALTER TABLE away RENAME TO saga")
+		require.NoError(t, err)
+		b.eventually("all are taken", func() bool { return b.sagas() == n })
 	})
 	t.Run("takes a batch apart that Postgres refuses, and buries the one it is about", func(t *testing.T) {
 		b := setup(t, 0)

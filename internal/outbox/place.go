@@ -39,7 +39,7 @@ func (p *place) from(now time.Time) int64 {
 
 // looked notes what was read.
 func (p *place) looked(start time.Time, took time.Duration, from int64, rows []row) {
-	if from == 0 && len(rows) < batchSize {
+	if from == 0 && !full(rows) {
 		p.next = start.Add(max(wholeLook, wholeCost*took))
 	}
 	if len(rows) == 0 {

@@ -137,6 +137,9 @@ func (r *Relay) forget(ctx context.Context, js jetstream.JetStream, rows []row, 
 		default:
 			if err := deleteCopy(ctx, stream, seq, m.DeadLetter); err != nil {
 				r.fail(ctx, b, m, err)
+				if errors.Is(err, context.DeadlineExceeded) {
+					streamErr = err // nobody answers: the others are not waited for
+				}
 				continue
 			}
 		}

@@ -61,7 +61,9 @@ const (
 	leadTTL   = 3 * time.Second
 	pollEvery = time.Second
 	ackWait   = 2 * time.Second
-	batchSize = 512
+
+	batchSize  = 512
+	batchBytes = 8 << 20 // and one message more; for they are in memory several times
 )
 
 // NewRelay returns a relay; nothing happens until Run.
@@ -106,9 +108,8 @@ func (r *Relay) Run(ctx context.Context) error {
 			leading, err = r.vie(ctx, leading)
 		}
 		if err == nil && leading && r.NATS.IsConnected() {
-			var moved int
-			moved, err = r.runOnce(work, js)
-			if moved == batchSize {
+			var more bool
+			if more, err = r.runOnce(work, js); more {
 				wait = 0
 			}
 		}
@@ -148,11 +149,11 @@ func (r *Relay) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// runOnce moves one batch and returns how many rows it took up.
-func (r *Relay) runOnce(ctx context.Context, js jetstream.JetStream) (int, error) {
+// runOnce moves one batch and reports whether there may be more.
+func (r *Relay) runOnce(ctx context.Context, js jetstream.JetStream) (more bool, _ error) {
 	rows, err := r.due(ctx)
 	if err != nil || len(rows) == 0 {
-		return 0, err
+		return false, err
 	}
 	var b batch
 	ctx, span := r.begin(ctx, rows)
@@ -160,5 +161,5 @@ func (r *Relay) runOnce(ctx context.Context, js jetstream.JetStream) (int, error
 	forgetErr := r.forget(ctx, js, rows, &b)
 	err = errors.Join(forgetErr, r.settle(ctx, &b))
 	r.end(span, &b, err)
-	return len(rows), err
+	return full(rows), err
 }

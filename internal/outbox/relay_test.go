@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,6 +103,37 @@ func (b *bench) put(messages ...Message) {
 	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.db, func(tx pgx.Tx) error {
 		return Append(b.t.Context(), tx, messages...)
 	}))
+}
+
+// restricted is a bench of which the relays' user may not delete what is on a stream. NATS tells whoever tries by silence.
+func restricted(t *testing.T) *bench {
+	t.Helper()
+	b := setup(t)
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+		Users: []*server.User{
+			{Username: "all", Password: "all"},
+			{Username: "some", Password: "some", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.MSG.DELETE.>"}},
+			}},
+		},
+	})
+	require.NoError(t, err)
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	require.True(t, srv.ReadyForConnections(time.Minute))
+	all, err := nats.Connect(srv.ClientURL(), nats.UserInfo("all", "all"))
+	require.NoError(t, err)
+	t.Cleanup(all.Close)
+	b.js, err = jetstream.New(all)
+	require.NoError(t, err)
+	b.nc, err = nats.Connect(srv.ClientURL(), nats.UserInfo("some", "some"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	require.NoError(t, err)
+	t.Cleanup(b.nc.Close)
+	return b
 }
 
 func result(id string) Message {
@@ -212,6 +244,84 @@ func TestRelay(t *testing.T) {
 		b.streams()
 		b.eventually("empty", func() bool { return b.rows() == 0 })
 		require.Equal(t, uint64(len(all)), b.on(message.EventsStream))
+	})
+	// Nobody acknowledges the copies of dead letters, and there are more than can be tried in the time after which they are
+	// tried again. A result does not wait behind them.
+	t.Run("lets a stream that never answers hold up no other", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		require.NoError(t, b.js.DeleteStream(t.Context(), message.DeadLettersStream))
+		_, err := b.nc.SubscribeSync("esim.dlq.>") // nobody says that nobody is there
+		require.NoError(t, err)
+		var all []Message
+		for range 4 * batchSize {
+			all = append(all, letter(uuid.New()))
+		}
+		b.put(all...)
+		b.run(b.relay("a", nothing))
+		b.eventually("all are refused", func() bool {
+			var fresh int
+			require.NoError(t, b.db.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE failures = 0").Scan(&fresh))
+			return fresh == 0
+		})
+		b.put(result("1"))
+		b.eventually("published", func() bool { return b.on(message.EventsStream) == 1 })
+		b.eventually("all others wait", func() bool { return b.rows() == len(all) })
+	})
+	// Many copies are to be forgotten, and nobody answers. It is not waited for each of them while results wait.
+	t.Run("lets copies that cannot be deleted hold up no result", func(t *testing.T) {
+		b := restricted(t)
+		b.streams()
+		b.run(b.relay("a", nothing))
+		var letters, forgets []Message
+		for range 60 {
+			id := uuid.New()
+			letters, forgets = append(letters, letter(id)), append(forgets, Forget(id))
+		}
+		b.put(letters...)
+		b.eventually("copied", func() bool { return b.rows() == 0 })
+		b.put(forgets...)
+		b.eventually("one is refused", func() bool {
+			var failures int
+			require.NoError(t, b.db.QueryRow(t.Context(), "SELECT COALESCE(max(failures), 0) FROM outbox").Scan(&failures))
+			return failures > 0
+		})
+		b.put(result("1"))
+		b.eventually("published", func() bool { return b.on(message.EventsStream) == 1 })
+		b.eventually("all others wait", func() bool { return b.rows() == len(forgets) })
+	})
+	// Far more than there is memory for waits, among it what was refused before. It is read a part at a time, and what nobody
+	// has refused yet is in each.
+	t.Run("reads no more at a time than it has memory for", func(t *testing.T) {
+		b := setup(t)
+		b.streams()
+		large := func() (m Message) {
+			m = letter(uuid.New())
+			m.Body = make([]byte, 1<<20-1<<14)
+			return m
+		}
+		for range 20 {
+			b.put(large())
+		}
+		_, err := b.db.Exec(t.Context(), "UPDATE outbox SET failures = 1")
+		require.NoError(t, err)
+		for range 20 {
+			b.put(large())
+		}
+		b.put(result("1"))
+		r := b.relay("a", nothing)
+		rows, err := r.due(t.Context())
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(rows), batchBytes>>20+1)
+		require.Greater(t, len(rows), 1)
+		var refused int
+		require.NoError(t, b.db.QueryRow(t.Context(), "SELECT max(id) FROM outbox WHERE failures > 0").Scan(&refused))
+		for _, m := range rows {
+			require.Greater(t, m.id, int64(refused))
+		}
+		b.run(r)
+		b.eventually("empty", func() bool { return b.rows() == 0 })
+		require.Equal(t, uint64(40), b.on(message.DeadLettersStream))
 	})
 	t.Run("is not stopped by another that is frozen while it settles", func(t *testing.T) {
 		b := setup(t)

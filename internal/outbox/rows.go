@@ -18,17 +18,34 @@ type row struct {
 	sealed bool
 }
 
-// In the order they were appended, so that a copy is published before it is forgotten;
-// failed ones wait for their turn and hold up nobody. None waits for longer than a few
-// seconds: one that seems to is from before Postgres's clock was set back. Those without
-// next_at are sealed.
+// In the order they were appended, so that a copy is published before it is forgotten. Failed
+// ones wait for their turn, and get the room that others leave: however many there are, they
+// hold up nobody. A batch ends with the message that takes its bytes to $3. None waits for
+// longer than a few seconds: one that seems to is from before Postgres's clock was set back.
+// Those without next_at are sealed.
 const dueSQL = `
+WITH fresh AS (
+    SELECT *
+    FROM outbox
+    WHERE id > $1 AND failures = 0 AND ` + isDue + `
+    ORDER BY id
+    LIMIT $2
+), failed AS (
+    SELECT *
+    FROM outbox
+    WHERE id > $1 AND failures > 0 AND ` + isDue + `
+    ORDER BY id
+    LIMIT $2 - (SELECT count(*) FROM fresh)
+)
 SELECT id, op = 'forget', subject, message_id, headers, body, saga_id, dead_letter_id, next_at IS NULL
-FROM outbox
-WHERE id > $1
-  AND (COALESCE(next_at, sealed_next_at) <= now() OR COALESCE(next_at, sealed_next_at) > now() + interval '1 minute')
-ORDER BY id
-LIMIT $2`
+FROM (
+    SELECT *, sum(octet_length(body)) OVER (ORDER BY failures > 0, id) - octet_length(body) AS before
+    FROM (SELECT * FROM fresh UNION ALL SELECT * FROM failed) due
+) sized
+WHERE before < $3
+ORDER BY id`
+
+const isDue = `(COALESCE(next_at, sealed_next_at) <= now() OR COALESCE(next_at, sealed_next_at) > now() + interval '1 minute')`
 
 // Letters whose copy has not been seen to be on the stream.
 const copiesSQL = `
@@ -54,6 +71,15 @@ func (r *Relay) awaiting(ctx context.Context, letters []uuid.UUID) (map[uuid.UUI
 	return awaiting, nil
 }
 
+// full reports whether there may be more where these came from.
+func full(rows []row) bool {
+	bytes := 0
+	for _, m := range rows {
+		bytes += len(m.Body)
+	}
+	return len(rows) == batchSize || bytes >= batchBytes
+}
+
 // due reads the next batch: most of the time from where the last ones ended, now and then
 // from the beginning.
 func (r *Relay) due(ctx context.Context) ([]row, error) {
@@ -67,7 +93,7 @@ func (r *Relay) due(ctx context.Context) ([]row, error) {
 }
 
 func (r *Relay) read(ctx context.Context, from int64) ([]row, error) {
-	rows, err := r.DB.Query(ctx, dueSQL, from, batchSize)
+	rows, err := r.DB.Query(ctx, dueSQL, from, batchSize, batchBytes)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: due: %w", err)
 	}

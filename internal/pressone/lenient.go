@@ -128,8 +128,9 @@ func (t *timestamp) UnmarshalJSON(raw []byte) error {
 	_ = s.UnmarshalJSON(raw)
 	t.Time = time.Time{}
 	for _, layout := range timeLayouts {
-		if at, err := time.Parse(layout, strings.TrimSpace(string(s))); err == nil {
-			t.Time = at.UTC()
+		at, err := time.Parse(layout, strings.TrimSpace(string(s)))
+		if at = at.UTC(); err == nil && at.Year() >= 0 && at.Year() <= 9999 { // what JSON can say
+			t.Time = at
 			return nil
 		}
 	}

@@ -7,38 +7,40 @@ import (
 )
 
 // bought commits what PressOne has sold, and meanwhile asks whether it can be used: looking
-// changes nothing, and the order is durable no later for it. It returns the saga as it is
-// then, and what the poll has found; no event if that is committed too, or of no use.
+// changes nothing, and the order is durable no later for it. If the commit fails it stops
+// looking and tries again. It returns the saga as it is then, and what the poll has found; no
+// event if that is committed too, or has to be asked again.
 func (r *Runner) bought(ctx, work context.Context, s Saga, e Event) (Saga, Event, error) {
 	d, err := r.Policy.Decide(s, e, r.Lease.Now(), rand.Float64())
 	if err != nil {
 		return s, Event{}, err
 	}
-	order := r.Store.sharing.add(work, d)
-	polled, pollErr := r.perform(ctx, work, d.After)
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	order := r.Store.sharing.add(work, d, stop)
+	polled, pollErr := r.perform(looking, work, d.After)
 	both := d
 	if pollErr == nil && polled.Name == Ready {
 		both = r.join(order, d, polled)
 	}
-	err = order.wait(work)
 	joined := len(both.Earlier) > 0
-	if joined {
-		if err == nil {
-			return r.moved(work, both), Event{}, nil
-		}
+	err = order.wait(work)
+	switch {
+	case err == nil && joined:
+		return r.moved(work, both), Event{}, nil
+	case err == nil:
+		return r.moved(work, d), polled, pollErr
+	case joined:
 		err = r.Store.Apply(work, d) // perhaps it is the result that could not be written
 	}
 	next, err := r.written(work, d, err, joined)
 	if errors.Is(err, ErrOrderOwned) {
 		next, err = r.disown(work, s, e)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return s, Event{}, err
-	case joined || next.Version != d.After.Version:
-		return next, Event{}, nil
 	}
-	return next, polled, pollErr
+	return next, Event{}, nil
 }
 
 // join puts what follows from d into the commit that d waits for. If that has begun, it

@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func installable(id int64) (Event, oneProvider) {
 	order := bought(id).Order
 	order.Quantity, order.Sims = 1, []pressone.Sim{sim}
 	return answered(Saga{}, pressone.Receipt{Order: order, Status: 200, Raw: []byte("raw")}, nil),
-		oneProvider{sim: func() (pressone.Sim, error) { return sim, nil }, orders: func() []pressone.Order { return nil }}
+		oneProvider{sim: func(context.Context) (pressone.Sim, error) { return sim, nil }, orders: func() []pressone.Order { return nil }}
 }
 
 // joined has r commit a purchase while another commit is under way, waits until the poll's
@@ -102,7 +103,7 @@ func TestBought(t *testing.T) {
 			if w := batch[0]; len(w.decision.Earlier) > 0 {
 				unheard := &shared{decision: w.decision, done: make(chan error, 1)}
 				commit([]*shared{unheard})
-				w.done <- errors.Join(<-unheard.done, errors.New("the connection was lost"))
+				w.end(errors.Join(<-unheard.done, errors.New("the connection was lost")))
 				return
 			}
 			commit(batch)
@@ -116,4 +117,49 @@ func TestBought(t *testing.T) {
 		require.Equal(t, []EventName{Accepted, Submitted, Ready}, b.events(s.ID))
 		require.Equal(t, 1, b.count("SELECT count(*) FROM outbox WHERE saga_id = $1", s.ID))
 	})
+	// The commit fails while PressOne takes its time to answer the poll. What was bought is on record nowhere: it is written
+	// again at once, and the poll comes to an end.
+	t.Run("it is written again before the poll is answered", func(t *testing.T) {
+		b := setupStore(t)
+		e, p := installable(504)
+		answer := make(chan struct{})
+		sim := p.sim
+		p.sim = func(ctx context.Context) (pressone.Sim, error) {
+			select {
+			case <-answer:
+				return sim(ctx)
+			case <-ctx.Done():
+				return pressone.Sim{}, context.Cause(ctx)
+			}
+		}
+		p.submit = func(context.Context, pressone.Guard) (pressone.Receipt, error) {
+			return pressone.Receipt{Order: e.Purchase.Order, Status: e.Answer.Status, Raw: e.Answer.Body}, nil
+		}
+		commit, failed := b.store.sharing.commit, false
+		b.store.sharing.commit = func(batch []*shared) {
+			if batch[0].decision.Entry.Event == Submitted && !failed {
+				failed = true
+				batch[0].end(errors.New("Postgres was away"))
+				return
+			}
+			commit(batch)
+		}
+		s := b.accept(message.Request{}, false)
+		b.run(b.runner(p))
+		require.Equal(t, int64(504), b.eventually(Polling, s.ID).OrderID)
+		close(answer)
+		b.eventually(Notifying, s.ID)
+		require.Equal(t, []EventName{Accepted, SubmitStarted, Submitted, Ready}, b.events(s.ID))
+	})
+}
+
+// Whatever PressOne takes for the time of an order, its result can be stored and announced, and nobody else's commit fails for it.
+func TestAnOrderOfAnyTimeIsAnnounced(t *testing.T) {
+	b := setupStore(t)
+	for i, at := range []string{"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "9999-12-31 23:59:59", "0000-00-00 00:00:00", "0001-01-01"} {
+		order, err := pressone.ReadOrder(fmt.Appendf(nil, `{"data":{"id":%d,"package_id":"p","quantity":1,"created_at":%q,"sims":[{"iccid":"8901234567890123456"}]}}`, i+1, at))
+		require.NoError(t, err)
+		s := b.apply(b.accept(message.Request{}, true), Event{Name: Submitted, Purchase: &Purchase{Order: order}})
+		require.Equal(t, Notifying, b.apply(s, Event{Name: Ready, Purchase: &Purchase{Order: order}}).State, at)
+	}
 }

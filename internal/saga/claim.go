@@ -55,7 +55,7 @@ WITH begun AS (
     WHERE worker IS NULL AND stage = 'pending' AND failures = 0 AND deadline_at <= now()
       AND ('pending' <> ALL($2) OR cardinality($4::text[]) > 0) AND ('pending' <> ALL($2) OR kind = ANY($4))
     ORDER BY deadline_at
-    LIMIT $3 - (SELECT count(*) FROM begun)
+    LIMIT $3 - (SELECT count(*) FROM begun) - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM unpaused)
     FOR UPDATE SKIP LOCKED
 ), s AS (
     UPDATE saga
@@ -91,8 +91,13 @@ func (st *Store) Claim(ctx context.Context, worker uuid.UUID, states []State, n 
 	open := []message.Kind{}
 	if len(paused) > 0 {
 		open = slices.DeleteFunc(message.Kinds(), func(k message.Kind) bool { return slices.Contains(paused, k) })
-	} else {
-		paused = []message.Kind{} // not NULL, which nothing is unequal to
+	}
+	// Empty, and not NULL, which nothing is equal or unequal to.
+	if states == nil {
+		states = []State{}
+	}
+	if paused == nil {
+		paused = []message.Kind{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +129,34 @@ func TestPausedRequestsAreNotSteppedOver(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Equal(t, topup.ID, all[0].ID)
+}
+
+// Both lanes are closed, so that there is no state to claim sagas in. Those past their deadline are given up all the same.
+func TestLateSagasAreClaimedWhileAllIsClosed(t *testing.T) {
+	b := setupStore(t)
+	late := b.accept(message.Request{}, false)
+	b.accept(message.Request{}, false)
+	_, err := b.db.Exec(t.Context(), "UPDATE saga SET due_at = now(), deadline_at = CASE WHEN id = $1 THEN now() ELSE deadline_at END", late.ID)
+	require.NoError(t, err)
+	claimed, _, err := b.store.Claim(t.Context(), b.lease.ID(), nil, 10)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	require.Equal(t, late.ID, claimed[0].ID)
+}
+
+// Orders have been paused for so long that many are late, while top-ups go on. A claim takes as many as it asks for and no
+// more: each of them has a slot that somebody waits for when it ends.
+func TestAClaimNeverTakesMoreThanThereIsRoomFor(t *testing.T) {
+	b := setupStore(t)
+	for i := range 4 {
+		b.accept(message.Request{}, false)
+		b.accept(message.Request{Kind: message.Topup, PackageID: "t", ICCID: fmt.Sprintf("893400000000000872%d", i)}, false)
+	}
+	_, err := b.db.Exec(t.Context(), "UPDATE saga SET due_at = now(), deadline_at = CASE kind WHEN 'order' THEN now() ELSE deadline_at END")
+	require.NoError(t, err)
+	for _, want := range []int{3, 3, 2} {
+		claimed, _, err := b.store.Claim(t.Context(), b.lease.ID(), []State{Pending, Unknown, Polling}, 3, message.Order)
+		require.NoError(t, err)
+		require.Len(t, claimed, want)
+	}
 }

@@ -119,6 +119,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.wg.Wait()
 	quiet()
 	heart.Wait()
+	if err := r.giveBack(work); err != nil {
+		r.Log.WarnContext(ctx, "not everything was given back; others will take it over", "err", err)
+	}
 	if err := r.Lease.Resign(work); err != nil {
 		r.Log.WarnContext(ctx, "the lease was not given up; it will run out", "err", err)
 	}
@@ -160,10 +163,11 @@ func (r *Runner) take(ctx, work context.Context) {
 }
 
 // claim claims what is due, as far as there is room, starts it, and says how long to wait
-// before looking again.
+// before looking again. Cancelling ctx does not cancel a claim under way: it may have been
+// committed, and what it has claimed would be nobody's to give back.
 func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	id := r.Lease.ID()
-	if !r.Lease.Runs(id) {
+	if ctx.Err() != nil || !r.Lease.Runs(id) {
 		return idle, nil // the next heartbeat sees to it
 	}
 	r.held.claiming.RLock()
@@ -176,7 +180,7 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	claimed, next := 0, idle
 	turns, counted := r.turns(free)
 	for _, t := range turns {
-		sagas, due, err := r.Store.Claim(ctx, id, t.states, min(t.n, free-claimed), r.paused()...)
+		sagas, due, err := r.Store.Claim(work, id, t.states, min(t.n, free-claimed), r.paused()...)
 		claimed += len(sagas)
 		for _, s := range sagas {
 			if !r.held.add(s.ID) {
@@ -324,7 +328,7 @@ func (r *Runner) perform(ctx, work context.Context, s Saga) (Event, error) {
 }
 
 // release gives a saga back unmoved, and returns when it is due. If that fails the sweep
-// does it later.
+// does it later, the last one before the worker is gone.
 func (r *Runner) release(ctx context.Context, s Saga, due time.Time) time.Time {
 	if err := r.Store.Release(ctx, s, due); err != nil && !errors.Is(err, ErrConflict) {
 		r.Log.WarnContext(ctx, "saga was not released", "saga_id", s.ID, "err", err)

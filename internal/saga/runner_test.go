@@ -18,7 +18,7 @@ import (
 type oneProvider struct {
 	submit func(ctx context.Context, guard pressone.Guard) (pressone.Receipt, error)
 	orders func() []pressone.Order
-	sim    func() (pressone.Sim, error) // nil: it cannot be had
+	sim    func(ctx context.Context) (pressone.Sim, error) // nil: it cannot be had
 }
 
 func (p oneProvider) SubmitOrder(ctx context.Context, g pressone.Guard, _ pressone.OrderRequest) (pressone.Receipt, error) {
@@ -37,9 +37,9 @@ func (p oneProvider) Order(context.Context, int64) (pressone.Order, error) {
 	return pressone.Order{}, &pressone.Error{Disposition: pressone.Unknown}
 }
 
-func (p oneProvider) Sim(context.Context, string) (pressone.Sim, error) {
+func (p oneProvider) Sim(ctx context.Context, _ string) (pressone.Sim, error) {
 	if p.sim != nil {
-		return p.sim()
+		return p.sim(ctx)
 	}
 	return pressone.Sim{}, &pressone.Error{Disposition: pressone.Unknown}
 }
@@ -102,7 +102,7 @@ func (b *storeBench) eventually(state State, id uuid.UUID) Saga {
 		var err error
 		s, err = b.store.Get(b.t.Context(), id)
 		return err == nil && s.State == state
-	}, 10*time.Second, 5*time.Millisecond, "it is %s", s.State)
+	}, time.Minute, 5*time.Millisecond, "it is not %s", state)
 	return s
 }
 

@@ -21,8 +21,17 @@ type sharing struct {
 type shared struct {
 	decision Decision
 	step     trace.Span // that it comes from; nil when nobody looks
+	failed   func()     // called if it is not written, before wait returns; may be nil
 	taken    bool       // by a commit
 	done     chan error // gets one value
+}
+
+// end says what became of it, once.
+func (w *shared) end(err error) {
+	if err != nil && w.failed != nil {
+		w.failed()
+	}
+	w.done <- err
 }
 
 // wait returns what became of it.
@@ -47,8 +56,8 @@ func decisionsOf(batch []*shared) []Decision {
 const maxShared = 256
 
 // add puts a decision into the next commit. Of ctx only its span matters.
-func (q *sharing) add(ctx context.Context, d Decision) *shared {
-	w := &shared{decision: d, step: recorded(ctx), done: make(chan error, 1)}
+func (q *sharing) add(ctx context.Context, d Decision, failed func()) *shared {
+	w := &shared{decision: d, step: recorded(ctx), failed: failed, done: make(chan error, 1)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, w)

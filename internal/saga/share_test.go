@@ -109,6 +109,18 @@ func TestSharedCommits(t *testing.T) {
 		}
 		require.Equal(t, 20, b.count("SELECT count(*) FROM saga WHERE state = 'polling'"))
 	})
+	t.Run("what cannot be written down fails alone", func(t *testing.T) {
+		b := setupStore(t)
+		decisions := b.submitted(20)
+		decisions[4].After.Purchase.Order.CreatedAt = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		for i, err := range b.applyAll(decisions) {
+			if i == 4 {
+				require.True(t, IsData(err), "%v", err)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	})
 	t.Run("what somebody has locked keeps nobody else waiting for long", func(t *testing.T) {
 		b := setupStore(t)
 		decisions := b.submitted(20)
@@ -116,6 +128,23 @@ func TestSharedCommits(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { _ = locker.Rollback(t.Context()) }()
 		_, err = locker.Exec(t.Context(), "SELECT FROM saga WHERE id = $1 FOR UPDATE", decisions[3].id())
+		require.NoError(t, err)
+		for i, err := range b.applyAll(decisions) {
+			if i == 3 {
+				require.Error(t, err)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	})
+	t.Run("what waits for somebody else's order keeps nobody else from being written", func(t *testing.T) {
+		b := setupStore(t)
+		other := b.accept(message.Request{}, true)
+		decisions := b.submitted(20)
+		locker, err := b.db.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = locker.Rollback(t.Context()) }()
+		_, err = locker.Exec(t.Context(), "UPDATE saga SET order_id = 4 WHERE id = $1", other.ID)
 		require.NoError(t, err)
 		for i, err := range b.applyAll(decisions) {
 			if i == 3 {
@@ -174,7 +203,7 @@ func TestSharingLaw(t *testing.T) {
 		}
 		var waiting []*shared
 		for i, n := range sagas {
-			waiting = append(waiting, q.add(t.Context(), Decision{After: Saga{ID: ids[n], Attempts: i + 1}}))
+			waiting = append(waiting, q.add(t.Context(), Decision{After: Saga{ID: ids[n], Attempts: i + 1}}, nil))
 		}
 		for _, w := range waiting {
 			if err := <-w.done; err != nil {

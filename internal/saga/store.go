@@ -73,12 +73,12 @@ const commitTimeout = 15 * time.Second
 //
 // Any other error may hide a commit whose answer was lost: see Applied.
 func (st *Store) Apply(ctx context.Context, d Decision) error {
-	return st.sharing.add(ctx, d).wait(ctx)
+	return st.sharing.add(ctx, d, nil).wait(ctx)
 }
 
 // apply commits decisions that share a commit. If somebody has locked one of the sagas, that
-// one is passed by; if Postgres refuses what is in one, each is written alone: so that it
-// troubles nobody else.
+// one is passed by; if Postgres refuses what is in one, or that has to wait for somebody else's
+// order, each is written alone: so that it troubles nobody else.
 func (st *Store) apply(batch []*shared) {
 	start := time.Now()
 	span := beginShared(batch)
@@ -89,7 +89,7 @@ func (st *Store) apply(batch []*shared) {
 	}
 	st.metrics.committed(commitDecisions, len(batch), time.Since(start))
 	span.end(len(w.moved), err)
-	if len(batch) > 1 && isOfOne(err) {
+	if len(batch) > 1 && (isOfOne(err) || isLocked(err)) {
 		for _, one := range batch {
 			st.apply([]*shared{one})
 		}
@@ -99,15 +99,15 @@ func (st *Store) apply(batch []*shared) {
 		id := one.decision.id()
 		switch {
 		case err != nil:
-			one.done <- translate("apply", err)
+			one.end(translate("apply", err))
 		case w.moved[id]:
 			st.metrics.moved(one.decision)
-			one.done <- nil
+			one.end(nil)
 		case w.locked[id]:
-			one.done <- errLocked
+			one.end(errLocked)
 		default:
 			st.metrics.conflict()
-			one.done <- ErrConflict
+			one.end(ErrConflict)
 		}
 	}
 }
@@ -207,9 +207,12 @@ func translate(what string, err error) error {
 	return fmt.Errorf("saga: %s: %w", what, err)
 }
 
-// IsData reports an error that is due to what is written (SQLSTATE classes 22 and 23),
-// and not to Postgres's condition.
+// errUnwritable: there is no way to write down what is to be written.
+var errUnwritable = errors.New("saga: it cannot be written down")
+
+// IsData reports an error that is due to what is written (SQLSTATE classes 22 and 23, or what
+// does not even get there), and not to Postgres's condition.
 func IsData(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
+	return errors.Is(err, errUnwritable) || ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23"))
 }

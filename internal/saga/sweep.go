@@ -83,6 +83,21 @@ func (r *Runner) sweep(ctx context.Context) error {
 	return err
 }
 
+// giveBack looks after whatever is left when nobody is driven any more: what was claimed
+// or given back in a commit that failed, or that we were not told of. It tries for as long as
+// others would take to notice that the worker is gone.
+func (r *Runner) giveBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.LeaseTTL/3)
+	defer cancel()
+	for tries := 1; ; tries++ {
+		err := errors.Join(r.sweep(ctx), r.takeOver(ctx))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, interval(50*time.Millisecond, 2*time.Second, tries))
+	}
+}
+
 // strays lists them. Once found they stay what they are, so that what is done about them
 // need not keep anybody from claiming.
 func (r *Runner) strays(ctx context.Context) ([]Saga, error) {

@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -149,6 +150,9 @@ func (st *Store) arguments(decisions []Decision, passBy bool) ([]any, error) {
 	bought, sealed, err := st.purchases(decisions)
 	stopped, letterErr := letters(decisions)
 	sent, messageErr := st.messages(decisions)
+	if err := errors.Join(err, letterErr, messageErr); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnwritable, err)
+	}
 	return slices.Concat(moves(decisions), history(decisions), bought, st.answers(decisions), resolutions(decisions), stopped, sent,
-		[]any{passBy, st.keys.On(), sealed}), errors.Join(err, letterErr, messageErr)
+		[]any{passBy, st.keys.On(), sealed}), nil
 }
