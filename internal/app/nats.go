@@ -14,9 +14,9 @@ import (
 )
 
 // connectNATS connects, or keeps trying to: NATS may come later, and so may the right
-// password or certificate. What it is refused is counted on reg.
-func connectNATS(cfg config.Config, name string, reg prometheus.Registerer, log *slog.Logger) (*nats.Conn, error) {
-	w := &natsWatch{log: log, denied: newDenied(reg)}
+// password or certificate. What it is denied is counted on reg, and told.
+func connectNATS(cfg config.Config, name string, reg prometheus.Registerer, log *slog.Logger, told func(Denial)) (*nats.Conn, error) {
+	w := &natsWatch{log: log, denied: newDenied(reg), told: told}
 	options := append(NATSSecurity(cfg),
 		nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
 		// The library would close a connection for ever whose password was refused twice: a
@@ -69,6 +69,7 @@ func natsProblem(nc *nats.Conn) error {
 type natsWatch struct {
 	log    *slog.Logger
 	denied *prometheus.CounterVec
+	told   func(Denial) // of what was denied
 
 	mu   sync.Mutex
 	said time.Time // when it was last logged why it cannot connect; zero since it could
@@ -83,6 +84,7 @@ func (w *natsWatch) asynchronous(err error) {
 		w.denied.WithLabelValues(string(d.Operation)).Inc()
 		w.log.Error("NATS denies it: see the table of users in docs/nats.md", //nolint:sloglint // a callback without a context
 			"operation", string(d.Operation), "subject", d.Subject)
+		w.told(d)
 	case errors.Is(err, nats.ErrAuthorization):
 		w.unreachable(err)
 	default:

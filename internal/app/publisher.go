@@ -59,7 +59,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(p.cfg, name, p.reg, p.log)
+	nc, err := connectNATS(p.cfg, name, p.reg, p.log, func(Denial) {})
 	if err != nil {
 		return err
 	}

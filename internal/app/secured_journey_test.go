@@ -342,3 +342,20 @@ func (s *securedNATS) clientNames() map[string]bool {
 	}
 	return names
 }
+
+// A worker's user of NATS has the permissions of before there was a witness: at an upgrade, or because whoever runs NATS grants no
+// others. It works as before, and what it lacks is said, counted, and an alert's (EsimflowWitnessStale).
+func TestAWorkerThatIsDeniedTheWitnessWorks(t *testing.T) {
+	b := setupSecured(t)
+	b.nats.earlier = true
+	b.nats.restart()
+	w := b.worker()
+	b.publisher()
+	ready(t, w)
+	b.ask(message.Order, order("denied"))
+	b.answer("denied", "completed")
+	require.NotZero(t, denied(t, w.TelemetryAddr())["publish"])
+	require.Contains(t, b.log.String(), "NATS does not let this user use ESIM_WITNESS")
+	_, metrics := fetch(t, w.TelemetryAddr(), "/metrics")
+	require.Contains(t, metrics, "esimflow_witness_acknowledged_timestamp_seconds 0\n")
+}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"esimflow/internal/app"
 	"esimflow/internal/devstack"
+	"esimflow/internal/message"
 )
 
 // securedNATS is a server that runs deploy/nats/nats-server.conf, but for its addresses.
@@ -27,6 +29,7 @@ type securedNATS struct {
 	server    *server.Server
 	host      string // as clients name it
 	passwords map[string]string
+	earlier   bool // a configuration from before there was a witness
 }
 
 var natsUsers = []string{"provisioner", "upstream", "reader", "worker", "publisher", "ops"}
@@ -75,6 +78,12 @@ func (s *securedNATS) options(port int) *server.Options {
 	require.NoError(s.t, err)
 	opts.Host, opts.Port, opts.HTTPPort, opts.NoLog, opts.NoSigs = "127.0.0.1", port, 0, true, true
 	opts.JetStreamMaxStore = 1 << 40 // not by how full this machine's disk is
+	if s.earlier {
+		worker := opts.Users[slices.IndexFunc(opts.Users, func(u *server.User) bool { return u.Username == "worker" })].Permissions.Publish
+		worker.Allow = slices.DeleteFunc(worker.Allow, func(subject string) bool {
+			return subject == message.WitnessSubject || strings.HasSuffix(subject, message.WitnessStream)
+		})
+	}
 	return opts
 }
 

@@ -81,7 +81,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := connectNATS(w.cfg, name, w.reg, w.log)
+	nc, err := connectNATS(w.cfg, name, w.reg, w.log, func(d Denial) { witness.Denied(d.Subject) })
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,6 +18,7 @@ import (
 
 var (
 	errNoStream = errors.New("the stream " + message.WitnessStream + " does not exist: esimctl streams apply makes it")
+	errDenied   = errors.New("NATS does not let this user use " + message.WitnessStream + ": see the table of users in docs/nats.md")
 	errAway     = errors.New("NATS is away")
 	errTurn     = errors.New("another worker has its turn")
 )
@@ -66,7 +69,7 @@ func (w *Witness) turn(ctx context.Context) (outcome, error) {
 				return err
 			}
 			fallthrough
-		case o.asked == nil, errors.Is(o.asked, errNoStream):
+		case o.asked == nil, unwitnessed(o.asked):
 			now = row.next(remembered, seen)
 			return tx.QueryRow(ctx, endTurnSQL, now.Beat, n).Scan(&losses)
 		}
@@ -88,6 +91,20 @@ func (w *Witness) turn(ctx context.Context) (outcome, error) {
 	return o, nil
 }
 
+// unwitnessed reports whether there is no witness to be had, rather than one that does not answer now: nobody
+// is kept from work for that.
+func unwitnessed(err error) bool { return errors.Is(err, errNoStream) || errors.Is(err, errDenied) }
+
+// Denied takes note of a subject that NATS has denied to this worker. Whoever waits for the answer hears
+// nothing but that there is none.
+func (w *Witness) Denied(subject string) {
+	if subject == message.WitnessSubject || strings.HasSuffix(subject, "."+message.WitnessStream) {
+		w.denied.Store(time.Now().UnixNano())
+	}
+}
+
+func (w *Witness) isDenied() bool { return time.Since(time.Unix(0, w.denied.Load())) < deniedFor }
+
 // report says that commits were lost, unless ordering is paused for that already.
 func (w *Witness) report(ctx context.Context, lost int64, paused int) {
 	w.cfg.Metrics.turned(paused, lost > 0 && paused > 0)
@@ -106,6 +123,9 @@ func (w *Witness) ask(ctx context.Context, database uuid.UUID) (Mark, uint64, er
 	if !w.cfg.Connected() {
 		return Mark{}, 0, errAway
 	}
+	if w.isDenied() {
+		return Mark{}, 0, errDenied
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	s, err := w.cfg.JetStream.Stream(ctx, message.WitnessStream)
@@ -118,6 +138,8 @@ func (w *Witness) ask(ctx context.Context, database uuid.UUID) (Mark, uint64, er
 		return Mark{}, 0, errNoStream
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return Mark{}, 0, nil
+	case err != nil && w.isDenied():
+		return Mark{}, 0, errDenied
 	case err != nil:
 		return Mark{}, 0, fmt.Errorf("asking %s: %w", message.WitnessStream, err)
 	}
@@ -147,6 +169,8 @@ func (w *Witness) tell(ctx context.Context, now Mark, at uint64) error {
 	switch {
 	case errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
 		return errTurn
+	case err != nil && w.isDenied():
+		return errDenied
 	case err != nil:
 		return fmt.Errorf("telling %s: %w", message.WitnessStream, err)
 	}

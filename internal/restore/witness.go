@@ -24,6 +24,8 @@ const (
 	// turnTimeout bounds a turn, askTimeout each question to NATS.
 	turnTimeout = 5 * time.Second
 	askTimeout  = 2 * time.Second
+	// deniedFor is how long a denial is taken for the answer.
+	deniedFor = time.Minute
 	// sayEvery is how often it is logged that NATS could not be asked.
 	sayEvery = time.Minute
 )
@@ -49,6 +51,7 @@ type Witness struct {
 	doubts  atomic.Int64 // connections that have shown less than is known…
 	settled atomic.Int64 // …and how many of them a turn has dealt with
 	again   chan struct{}
+	denied  atomic.Int64 // when NATS has last denied it, in nanoseconds
 	trouble atomic.Pointer[error] // why there was no turn, or NATS was not asked; nil: it was
 
 	said    time.Time // when that was last logged
@@ -172,7 +175,7 @@ func (w *Witness) try(ctx context.Context) error {
 			return w.complain(ctx, err)
 		}
 		w.settled.Store(doubts)
-		if o.asked == nil || errors.Is(o.asked, errNoStream) {
+		if o.asked == nil || unwitnessed(o.asked) {
 			w.looked.Store(true)
 		}
 		if !w.Held() {
