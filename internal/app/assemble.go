@@ -52,6 +52,7 @@ func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats
 		return nil, err
 	}
 	warnUnsealed(ctx, keys, w.log)
+	warnGuessable(ctx, w.cfg, w.log)
 	store := saga.NewStore(db, sagas).Sealed(keys)
 	lease := saga.NewLease(vital, name, w.cfg.LeaseTTL, sagas)
 	policy := policyOf(w.cfg)

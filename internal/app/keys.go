@@ -37,6 +37,12 @@ func warnUnsealed(ctx context.Context, keys *seal.Keys, log *slog.Logger) {
 	}
 }
 
+func warnGuessable(ctx context.Context, cfg config.Config, log *slog.Logger) {
+	for _, name := range cfg.Guessable() {
+		log.WarnContext(ctx, "a token of fewer than 16 characters can be guessed by whoever has a session: use openssl rand -hex 32", "variable", name)
+	}
+}
+
 // loadDigestKey reads what erased requests are recognised with, however long that takes. A worker whose keys do not open
 // it goes on: it accepts nothing once anything was erased, and does all else.
 func loadDigestKey(ctx context.Context, store *saga.Store, log *slog.Logger) {

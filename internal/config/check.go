@@ -167,21 +167,31 @@ func (l *loader) checkAddresses() {
 	if l.cfg.HTTPAddr == l.cfg.TelemetryAddr && port != "0" {
 		l.problem("TELEMETRY_ADDR", "is the same as HTTP_ADDR")
 	}
-	if isLoopback(host) {
-		return
-	}
-	if l.cfg.OpsToken.IsZero() {
+	if !isLoopback(host) && l.cfg.OpsToken.IsZero() {
 		l.problem("OPS_TOKEN", "is not set, and HTTP_ADDR is not loopback: anybody could replay and discard")
-	}
-	for name, token := range map[string]Secret{"OPS_TOKEN": l.cfg.OpsToken, "OPS_VIEWER_TOKEN": l.cfg.ViewerToken} {
-		if !token.IsZero() && len(token.Reveal()) < leastToken {
-			l.problem(name, "is shorter than %d characters, and HTTP_ADDR is not loopback: it could be guessed from a session's signature, unseen", leastToken)
-		}
 	}
 }
 
-// leastToken is how long a token has to be where strangers could have a session to guess it from.
+// leastToken is how long a token should be where strangers could have a session to guess it from.
 const leastToken = 16
+
+// Guessable are the variables with a token that somebody who has a session could guess from its signature, unseen: a
+// short one, where HTTP_ADDR is not loopback.
+func (c Config) Guessable() []string {
+	var short []string
+	if host, _, _ := net.SplitHostPort(c.HTTPAddr); isLoopback(host) {
+		return nil
+	}
+	for _, t := range []struct {
+		name  string
+		token Secret
+	}{{"OPS_TOKEN", c.OpsToken}, {"OPS_VIEWER_TOKEN", c.ViewerToken}} {
+		if !t.token.IsZero() && len(t.token.Reveal()) < leastToken {
+			short = append(short, t.name)
+		}
+	}
+	return short
+}
 
 // checkListen requires host:port; an empty host is every interface.
 func (l *loader) checkListen(name, addr string) {

@@ -50,7 +50,7 @@ type Config struct {
 	EncryptionKeys []Secret      `env:"ENCRYPTION_KEY" file:"true" example:"$(openssl rand -base64 32)" help:"keys for what is secret in the database, the same for workers and publishers: each base64 of 32 bytes, separated by commas; the first one encrypts, all decrypt; empty: activation codes are stored as they are, for development only"`
 
 	HTTPAddr      string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"where the console and the API listen"`
-	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of operators, who act, for the console and the API; required when HTTP_ADDR is not loopback, and 16 characters or more then"`
+	OpsToken      Secret `env:"OPS_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of operators, who act, for the console and the API; required when HTTP_ADDR is not loopback, and better 16 characters or more then"`
 	ViewerToken   Secret `env:"OPS_VIEWER_TOKEN" file:"true" example:"$(openssl rand -hex 32)" help:"token of viewers, who read everything but activation codes and change nothing; goes with OPS_TOKEN"`
 	TelemetryAddr string `env:"TELEMETRY_ADDR" envDefault:":9464" help:"where /metrics, /healthz and /readyz are served"`
 	ESIMFlowURL   string `env:"ESIMFLOW_URL" envDefault:"http://127.0.0.1:8080" help:"the worker's API, for esimctl"`

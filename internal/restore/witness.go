@@ -51,7 +51,7 @@ type Witness struct {
 	doubts  atomic.Int64 // connections that have shown less than is known…
 	settled atomic.Int64 // …and how many of them a turn has dealt with
 	again   chan struct{}
-	denied  atomic.Int64 // when NATS has last denied it, in nanoseconds
+	denied  atomic.Int64          // when NATS has last denied it, in nanoseconds
 	trouble atomic.Pointer[error] // why there was no turn, or NATS was not asked; nil: it was
 
 	said    time.Time // when that was last logged
