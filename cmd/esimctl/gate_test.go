@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,9 @@ func TestResumeAsks(t *testing.T) {
 	s := startStack(t)
 	s.ok("pause", "--kind", "order", "--reason", "stop")
 	s.ok("order", "submit", "--package", aPackage, "--request-id", "waits")
-	s.awaitState("waits", saga.Pending)
+	require.Eventually(t, func() bool { // a worker may hold it for a moment yet
+		return slices.Equal(okJSON[ops.GateView](s, "gate", "show").Waiting, []saga.Waiting{{Kind: message.Order, Count: 1}})
+	}, 20*time.Second, 20*time.Millisecond)
 	for answer, code := range map[string]int{"n\n": exitRefused, "": exitRefused, "\n": exitRefused} {
 		var out, errOut logBuffer
 		c := &cli{getenv: lookupIn(s.env), in: strings.NewReader(answer), out: &out, err: &errOut, interactive: true}
