@@ -25,8 +25,10 @@ type Admission struct {
 // still counted after an outage, or where the rate has to be waited for first.
 func (r *Runner) Admit(k message.Kind, n int, until time.Time) *Admission {
 	a := &Admission{Worker: r.Lease.ID(), runner: r}
-	if k != message.Order || !r.Eager || !r.running.Load() || !r.Lease.Runs(a.Worker) ||
-		r.Gate.Room(pressone.LaneWrite) != pressone.Unlimited || r.Gate.Paused(k) {
+	open := func() bool {
+		return r.Lease.Runs(a.Worker) && r.Gate.Room(pressone.LaneWrite) == pressone.Unlimited && !r.Gate.Paused(k)
+	}
+	if k != message.Order || !r.Eager || !r.running.Load() || !open() {
 		return a
 	}
 	if !waitFor(r.eager, until) {
@@ -34,6 +36,11 @@ func (r *Runner) Admit(k message.Kind, n int, until time.Time) *Admission {
 	}
 	if !waitFor(r.slots, until) {
 		unreserve(r.eager, 1)
+		return a
+	}
+	if !open() { // who made room may have found out why there is none to be had
+		unreserve(r.eager, 1)
+		unreserve(r.slots, 1)
 		return a
 	}
 	allowed := 1 + reserve(r.eager, n-1)
