@@ -25,6 +25,20 @@ func (b *bench) get(w *app.Worker, path string) map[string]any {
 
 func (b *bench) call(w *app.Worker, method, path, body string, want int) map[string]any {
 	b.t.Helper()
+	status, text := b.ask(w, method, path, body)
+	require.Equal(b.t, want, status, "%s", text)
+	var v any
+	require.NoError(b.t, json.Unmarshal(text, &v))
+	if list, ok := v.([]any); ok {
+		return map[string]any{"list": list}
+	}
+	object, _ := v.(map[string]any)
+	return object
+}
+
+// ask returns what the API answers, whatever that is.
+func (b *bench) ask(w *app.Worker, method, path, body string) (status int, answer []byte) {
+	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, "http://"+w.APIAddr()+"/api/v1/"+path, strings.NewReader(body))
 	require.NoError(b.t, err)
 	req.Header.Set("Content-Type", "application/json")
@@ -34,12 +48,5 @@ func (b *bench) call(w *app.Worker, method, path, body string, want int) map[str
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(b.t, err)
-	require.Equal(b.t, want, res.StatusCode, "%s", text)
-	var v any
-	require.NoError(b.t, json.Unmarshal(text, &v))
-	if list, ok := v.([]any); ok {
-		return map[string]any{"list": list}
-	}
-	object, _ := v.(map[string]any)
-	return object
+	return res.StatusCode, text
 }

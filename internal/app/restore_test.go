@@ -133,10 +133,14 @@ func (b *bench) brief() (w *app.Worker, stop func()) {
 	return w, stop
 }
 
-// resumeReading ends a pause that the copy holds too.
+// resumeReading ends a pause that the copy holds too. To copy, all connections to Postgres were ended: whoever meets such a one is
+// refused, and tries again.
 func (b *bench) resumeReading(w *app.Worker) {
 	b.t.Helper()
-	b.post(w, "gate/resume", `{"lane":"read","actor":"ann","reason":"lists are fast"}`, http.StatusOK)
+	b.await(func() bool {
+		status, _ := b.ask(w, http.MethodPost, "gate/resume", `{"lane":"read","actor":"ann","reason":"lists are fast"}`)
+		return status != http.StatusInternalServerError
+	})
 }
 
 // begin opens the restored database, as soon as the leases in it have run out.
