@@ -27,8 +27,9 @@
 //	lock row ──▶ ask NATS ──▶ commit row + 1 ──▶ tell NATS
 //	                     └──▶ behind: commit a pause, and a row above what NATS knows
 //
-// It holds its worker's submissions until it has looked for the first time, and again when a
-// new connection shows less than it knows. See [Mark] for why there are no false alarms.
+// It holds its worker's submissions until it has looked for the first time, or heard that there
+// is no stream or no leave to use it, and again when a new connection shows less than it knows.
+// See [Mark] for why there are no false alarms.
 //
 // # What never happens
 //
