@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"esimflow/internal/message"
+	"esimflow/internal/saga"
 )
 
 var (
@@ -54,6 +55,10 @@ func (w *Witness) turn(ctx context.Context) (outcome, error) {
 	var losses int64
 	var paused int
 	err := pgx.BeginFunc(ctx, w.cfg.DB, func(tx pgx.Tx) error {
+		// What NATS is told must be on disk; and whoever is frozen in its turn must not keep others from theirs.
+		if err := saga.Durable(ctx, tx); err != nil {
+			return err
+		}
 		if err := tx.QueryRow(ctx, beginTurnSQL, lostPrefix).Scan(&row.Database, &row.Beat, &losses, &paused); err != nil {
 			return err
 		}

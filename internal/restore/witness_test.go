@@ -366,3 +366,19 @@ func TestNobodyWaitsForATurn(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, me.try(t.Context()))
 }
+
+// A process is stopped in the middle of its turn, as by SIGSTOP or in a machine that is suspended. Others that start meanwhile have their
+// first look all the same, before long.
+func TestATurnThatIsFrozenEnds(t *testing.T) {
+	t.Parallel()
+	s := setScene(t)
+	frozen := s.looked()
+	stopped, thaw, turned := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	frozen.cfg.Connected = func() bool { close(stopped); <-thaw; return false }
+	go func() { turned <- frozen.try(context.Background()) }()
+	<-stopped
+	me := s.start()
+	require.Eventually(t, func() bool { _ = me.try(t.Context()); return !me.Held() }, 30*time.Second, 100*time.Millisecond)
+	close(thaw)
+	require.Error(t, <-turned)
+}
