@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 	"internal/audit":      {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/retention":  {"internal/saga", "internal/outbox"},
 	"internal/monitor":    {"internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
-	"internal/restore":    {"internal/message"},
+	"internal/restore":    {"internal/saga", "internal/message"},
 	"internal/ops":        {"internal/deadletter", "internal/audit", "internal/saga", "internal/pressone", "internal/outbox", "internal/message"},
 	"internal/saga":       {"internal/pressone", "internal/outbox", "internal/message", "internal/seal"},
 	"internal/pressone":   {"internal/message", "internal/seal"},
