@@ -72,8 +72,9 @@ func cutPoints() []cutPoint {
 	return points
 }
 
-// hasty is the settings of a process that has to notice by itself what it was not told.
-var hasty = map[string]string{"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "5s", "LEASE_TTL": "1500ms", "POLL_INITIAL": "50ms", "POLL_MAX": "200ms"}
+// hasty is the settings of a process that has to notice by itself what it was not told. Its lease
+// outlives a machine that does something else for seconds: without it, a request takes another way.
+var hasty = map[string]string{"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "5s", "LEASE_TTL": "6s", "POLL_INITIAL": "50ms", "POLL_MAX": "200ms"}
 
 // Postgres may answer a COMMIT with a broken connection, and then it has either committed or
 // not. Whoever asked goes on living, finds out by itself, and nothing is bought twice.
