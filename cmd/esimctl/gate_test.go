@@ -90,7 +90,7 @@ func TestResumeAsks(t *testing.T) {
 	s.ok("order", "submit", "--package", aPackage, "--request-id", "waits")
 	require.Eventually(t, func() bool { // a worker may hold it for a moment yet
 		return slices.Equal(okJSON[ops.GateView](s, "gate", "show").Waiting, []saga.Waiting{{Kind: message.Order, Count: 1}})
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 60*time.Second, 20*time.Millisecond)
 	for answer, code := range map[string]int{"n\n": exitRefused, "": exitRefused, "\n": exitRefused} {
 		var out, errOut logBuffer
 		c := &cli{getenv: lookupIn(s.env), in: strings.NewReader(answer), out: &out, err: &errOut, interactive: true}

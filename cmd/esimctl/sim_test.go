@@ -20,7 +20,7 @@ func TestSimRunsUntilInterrupted(t *testing.T) {
 		code <- run(ctx, []string{"sim", "--addr", "127.0.0.1:0", "--balance", "12.34", "--json"},
 			lookupIn(nil), strings.NewReader(""), &out, &errOut)
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(errOut.String(), "until interrupted") }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(errOut.String(), "until interrupted") }, 60*time.Second, time.Millisecond)
 	s := fromJSON[simulator](t, out.String())
 	require.Equal(t, "client", s.ClientID)
 	require.True(t, strings.HasSuffix(s.BaseURL, "/customer/v2"), s.BaseURL)

@@ -85,7 +85,7 @@ func (s *stack) startPrograms(logger *slog.Logger) (stop func()) {
 	require.NoError(s.t, err)
 	s.env["ESIMFLOW_URL"] = "http://" + worker.APIAddr()
 	stopWorker, stopPublisher := s.start(worker.Run), s.start(publisher.Run)
-	require.Eventually(s.t, func() bool { return worker.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(s.t, func() bool { return worker.Ready() == nil }, 60*time.Second, 10*time.Millisecond)
 	return func() { stopPublisher(); stopWorker() }
 }
 
@@ -186,7 +186,7 @@ func (s *stack) awaitState(requestID string, want saga.State) saga.Summary {
 		}
 		got = all[0]
 		return got.State == want
-	}, 20*time.Second, 20*time.Millisecond, "%s is not %s", requestID, want)
+	}, 60*time.Second, 20*time.Millisecond, "%s is not %s", requestID, want)
 	return got
 }
 
@@ -200,7 +200,7 @@ func (s *stack) letter(args ...string) string {
 			id = all[0].ID
 		}
 		return len(all) == 1
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 60*time.Second, 20*time.Millisecond)
 	return id
 }
 

@@ -231,7 +231,7 @@ func (b *bench) result(requestID string, n int) event {
 			}
 		}
 		return false
-	}, 20*time.Second, 20*time.Millisecond, "no result %d of %s", n, requestID)
+	}, 60*time.Second, 20*time.Millisecond, "no result %d of %s", n, requestID)
 	return got
 }
 

@@ -22,7 +22,7 @@ func (b *bench) letters(n int) []*jetstream.RawStreamMsg {
 	require.Eventually(b.t, func() bool {
 		all = b.messages(message.DeadLettersStream)
 		return len(all) >= n
-	}, 10*time.Second, 20*time.Millisecond, "%d dead letters", n)
+	}, 60*time.Second, 20*time.Millisecond, "%d dead letters", n)
 	return all
 }
 
@@ -117,7 +117,7 @@ func TestMalformedIsReplayedAsANewRequest(t *testing.T) {
 	require.Eventually(t, func() bool { // buried again, under a new id; the first copy is gone
 		left := b.messages(message.DeadLettersStream)
 		return len(left) == 1 && left[0].Header.Get(message.HeaderDeadLetterID) != id
-	}, 5*time.Second, 20*time.Millisecond)
+	}, 60*time.Second, 20*time.Millisecond)
 	requests := b.messages(message.RequestsStream)
 	require.Len(t, requests, 2)
 	require.Equal(t, "garbage", string(requests[1].Data))

@@ -99,7 +99,7 @@ var journeys = []journey{
 			fault(pressonesim.Fault{Action: pressonesim.Hang, When: pressonesim.After, Times: 1})(b)
 			victim := b.process(app.WorkerProgram)
 			b.publish(message.Order, journeyBody(message.Order))
-			require.Eventually(b.t, func() bool { return b.sim.SoldCount() == 1 }, 10*time.Second, 5*time.Millisecond)
+			require.Eventually(b.t, func() bool { return b.sim.SoldCount() == 1 }, 60*time.Second, 5*time.Millisecond)
 			require.NoError(b.t, victim.Process.Kill())
 			_ = victim.Wait()
 		},
@@ -195,7 +195,7 @@ func (b *bench) tell(j journey) string {
 		entries, err = store.Timeline(b.t.Context(), all[0].ID)
 		require.NoError(b.t, err)
 		return all[0].State.Mover() != saga.Publisher
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 60*time.Second, 10*time.Millisecond)
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s\n%s\n\n%s\n\n", j.title, strings.Repeat("=", len([]rune(j.title))), j.story)
 	saga.WriteTimeline(&out, entries, false)

@@ -44,7 +44,7 @@ func TestReplayPressedAtOnce(t *testing.T) {
 	require.Contains(t, e.Type, ".completed.")
 	require.Regexp(t, `\.2\.completed$`, e.ID)
 	require.Equal(t, 1, b.sim.SoldCount())
-	require.Eventually(t, func() bool { return len(b.messages(message.DeadLettersStream)) == 0 }, 5*time.Second, 20*time.Millisecond,
+	require.Eventually(t, func() bool { return len(b.messages(message.DeadLettersStream)) == 0 }, 60*time.Second, 20*time.Millisecond,
 		"the stream shows what is open")
 }
 

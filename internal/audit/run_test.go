@@ -117,7 +117,7 @@ func TestAuditsComeByThemselves(t *testing.T) {
 			all, err := b.Runs(t.Context(), 10)
 			require.NoError(t, err)
 			return len(all) >= n && all[len(all)-n].State == "done"
-		}, 20*time.Second, 20*time.Millisecond)
+		}, 60*time.Second, 20*time.Millisecond)
 	}
 	await(1)
 	await(2)

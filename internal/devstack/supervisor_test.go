@@ -37,7 +37,7 @@ func TestServerDoesNotOutliveItsProcess(t *testing.T) {
 	require.Error(t, child.Wait())
 
 	require.Eventually(t, func() bool { return !running(postmaster) && !running(supervisor) },
-		20*time.Second, 10*time.Millisecond)
+		60*time.Second, 10*time.Millisecond)
 	require.NoDirExists(t, home)
 }
 

@@ -159,7 +159,7 @@ func (b *bench) rows() (n int) {
 
 func (b *bench) eventually(what string, f func() bool) {
 	b.t.Helper()
-	require.Eventually(b.t, f, 40*time.Second, 20*time.Millisecond, what)
+	require.Eventually(b.t, f, 60*time.Second, 20*time.Millisecond, what)
 }
 
 func TestRelay(t *testing.T) {

@@ -220,7 +220,7 @@ func (c *client) leave(req *http.Request, arrived func() bool) {
 		}
 		done <- err
 	}()
-	require.Eventually(c.t, arrived, 5*time.Second, time.Millisecond)
+	require.Eventually(c.t, arrived, 60*time.Second, time.Millisecond)
 	cancel()
 	require.ErrorIs(c.t, <-done, context.Canceled)
 }
@@ -240,7 +240,7 @@ func TestSlowCalls(t *testing.T) {
 		c := setup(t, Config{})
 		c.srv.Inject(Fault{Endpoint: Orders, Action: Slow, Delay: 50 * time.Millisecond, Detached: true})
 		c.leave(c.form("orders", orderForm(simPackage, "1", "ref")), func() bool { return c.srv.Requests(Orders) == 1 })
-		require.Eventually(t, func() bool { return len(c.srv.Sold("ref")) == 1 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(c.srv.Sold("ref")) == 1 }, 60*time.Second, time.Millisecond)
 	})
 	t.Run("after the effect, the order is there before the answer", func(t *testing.T) {
 		t.Parallel()
@@ -272,7 +272,7 @@ func TestHangingCallsEndWithTheServer(t *testing.T) {
 				_, err := c.try(req)
 				done <- err
 			}()
-			require.Eventually(t, func() bool { return c.srv.Faults()[0].Hits == 1 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return c.srv.Faults()[0].Hits == 1 }, 60*time.Second, time.Millisecond)
 			c.srv.Close()
 			err := <-done
 			require.True(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), "%v", err)

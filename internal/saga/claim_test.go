@@ -40,7 +40,7 @@ func TestWhatWasBegunIsClaimedFirst(t *testing.T) {
 	require.Eventually(t, func() bool { // the lease's clock may be a moment ahead of Postgres's
 		_, wait, err := b.store.Claim(t.Context(), b.lease.ID(), []State{Polling}, 0)
 		return err == nil && wait <= 0
-	}, 5*time.Second, time.Millisecond)
+	}, 60*time.Second, time.Millisecond)
 	require.ElementsMatch(t, []string{bought.ID.String(), refused.ID.String(), maybe.ID.String()}, claim(3, Pending, Unknown, Polling))
 	require.Len(t, claim(4, Pending, Unknown, Polling), 4)
 	require.Empty(t, claim(4, Unknown, Polling), "ordering is closed")

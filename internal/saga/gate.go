@@ -101,8 +101,11 @@ func (r *Runner) unauthorized(ctx context.Context, err error) error {
 // sleep postpones a saga, spread a little, so that they do not all come back at once.
 func (r *Runner) sleep(d time.Duration) error {
 	d = min(d, longestGate)
-	return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(d)/10+1)))}
+	return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(spread(d)-d)+1)))}
 }
+
+// spread is the longest that a sleep of d lasts.
+func spread(d time.Duration) time.Duration { return d + d/10 }
 
 // enter gets a saga's pass for a lane, or postpones it. Whoever gets one leaves.
 func (r *Runner) enter(ctx context.Context, s Saga, lane pressone.Lane) (pressone.Pass, error) {

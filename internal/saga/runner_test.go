@@ -270,7 +270,7 @@ func TestRunner(t *testing.T) {
 			a := r.Admit(message.Order, 100, time.Time{})
 			defer a.Cancel()
 			return a.Room == 3 && r.Admit(message.Topup, 100, time.Time{}).Room == 0
-		}, 5*time.Second, time.Millisecond)
+		}, 60*time.Second, time.Millisecond)
 		var a *Admission
 		require.Eventually(t, func() bool {
 			if a = r.Admit(message.Order, 4, time.Time{}); a.Room > 0 {
@@ -278,7 +278,7 @@ func TestRunner(t *testing.T) {
 			}
 			a.Cancel()
 			return false
-		}, 5*time.Second, time.Millisecond)
+		}, 60*time.Second, time.Millisecond)
 		s := New(message.Request{Kind: message.Order, RequestID: "r", PackageID: "p", Quantity: 1}, Source{Body: []byte("{}"), Metadata: []byte("{}")}, time.Now())
 		s.Worker = a.Worker
 		d := b.decide(s, Event{Name: Accepted})
@@ -290,7 +290,7 @@ func TestRunner(t *testing.T) {
 			a := r.Admit(message.Order, 100, time.Time{})
 			defer a.Cancel()
 			return a.Room == 3
-		}, 5*time.Second, time.Millisecond)
+		}, 60*time.Second, time.Millisecond)
 	})
 	t.Run("has no room before it runs", func(t *testing.T) {
 		b := setupStore(t)

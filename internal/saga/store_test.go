@@ -81,7 +81,7 @@ func (b *storeBench) claim(n int, states ...State) []Saga {
 		require.NoError(b.t, err)
 		all = append(all, more...)
 		return len(all) >= n
-	}, 5*time.Second, time.Millisecond)
+	}, 60*time.Second, time.Millisecond)
 	require.Len(b.t, all, n)
 	return all
 }
