@@ -77,7 +77,7 @@ func TestClockStepsWhileAnswersAreLost(t *testing.T) {
 				n += p.traffic("step"+string(rune('a'+i)), 12, 8)
 				require.Eventually(t, func() bool {
 					return p.count("SELECT count(*) FROM saga_history WHERE event = 'outcome_unknown'") >= before+6
-				}, 30*time.Second, time.Millisecond)
+				}, 60*time.Second, time.Millisecond)
 				p.step(ahead)
 				p.rest(time.Second) // long enough for a heartbeat, and for a look that is due
 				p.step(ahead + 10*time.Minute)
@@ -99,7 +99,7 @@ func TestClockStepsDuringAPost(t *testing.T) {
 	})
 	victim := p.process(app.WorkerProgram)
 	n := len(p.orders("post", 10))
-	require.Eventually(t, func() bool { return p.sim.Requests(pressonesim.Orders) == 10 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.sim.Requests(pressonesim.Orders) == 10 }, 60*time.Second, time.Millisecond)
 	require.NoError(t, victim.Process.Signal(syscall.SIGSTOP)) // it hears nothing of it
 	p.worker()
 	p.publisher()

@@ -62,7 +62,7 @@ func (b *bench) scene() *scene {
 	b.publish(message.Order, "\x00\xff not a request")
 	b.publish(message.Order, `{"request_id":"good-1","package_id":"change-7days-1gb"}`)
 	require.Eventually(b.t, func() bool { return b.count("SELECT count(*) FROM dead_letter WHERE status = 'open'") == 11 },
-		30*time.Second, 50*time.Millisecond)
+		60*time.Second, 50*time.Millisecond)
 	s.orphan()
 	return s
 }

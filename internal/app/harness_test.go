@@ -174,7 +174,7 @@ func (b *bench) worker(change ...func(*config.Config)) *app.Worker {
 	w, err := app.NewWorker(b.t.Context(), cfg, b.logger())
 	require.NoError(b.t, err)
 	b.run(w.Run)
-	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 30*time.Second, 10*time.Millisecond, "worker is not ready")
+	require.Eventually(b.t, func() bool { return w.Ready() == nil }, 60*time.Second, 10*time.Millisecond, "worker is not ready")
 	return w
 }
 

@@ -174,7 +174,7 @@ func TestSecretsRestEncrypted(t *testing.T) {
 			b.publish(message.Order, `{"request_id":"waits","package_id":"kallur-digital-7days-1gb","quantity":3}`)
 			require.Eventually(t, func() bool {
 				return b.count("SELECT count(*) FROM saga WHERE state = 'notifying'") == 1
-			}, 30*time.Second, 20*time.Millisecond)
+			}, 60*time.Second, 20*time.Millisecond)
 			require.Equal(t, 1, b.count("SELECT count(*) FROM saga_answer"))
 			require.Equal(t, 1, b.count("SELECT count(*) FROM outbox"))
 
@@ -212,7 +212,7 @@ func TestPublisherWithoutTheKeyLeavesResultsAlone(t *testing.T) {
 	b.publish(message.Order, `{"request_id":"sealed","package_id":"kallur-digital-7days-1gb"}`)
 	require.Eventually(t, func() bool {
 		return b.count("SELECT coalesce(max(failures), 0) FROM outbox WHERE next_at IS NULL AND sealed_next_at > created_at") >= 2
-	}, 30*time.Second, 20*time.Millisecond)
+	}, 60*time.Second, 20*time.Millisecond)
 	require.Contains(t, b.log.String(), "its key is not in ENCRYPTION_KEY")
 	require.Empty(t, b.messages(message.EventsStream))
 

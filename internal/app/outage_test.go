@@ -173,7 +173,7 @@ func TestOutageOfTheTokens(t *testing.T) {
 	b.sim.Inject(pressonesim.Fault{ID: "tokens", Endpoint: pressonesim.Token, Action: pressonesim.Status, Status: http.StatusBadGateway})
 	require.Eventually(t, func() bool {
 		return b.count("SELECT count(*) FROM provider_token WHERE expires_at < now()") == 1
-	}, 30*time.Second, 20*time.Millisecond, "the token runs out")
+	}, 60*time.Second, 20*time.Millisecond, "the token runs out")
 	const n = 200
 	b.flood("during", n)
 	require.Eventually(t, func() bool {

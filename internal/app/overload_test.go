@@ -273,7 +273,7 @@ func TestOverloadWithoutPostgres(t *testing.T) {
 	o.publisher()
 	w := o.start()
 	require.NoError(t, pg.StopImmediate())
-	require.Eventually(t, func() bool { return !w.ready() }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !w.ready() }, 60*time.Second, 10*time.Millisecond)
 	o.flood(*overload)
 	require.Equal(t, *overload, o.waiting())
 	peak := w.show("without Postgres")

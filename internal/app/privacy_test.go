@@ -58,7 +58,7 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 			require.Contains(t, b.result("canary-request-4711", 3).Type, "completed")
 			require.Eventually(t, func() bool {
 				return b.count("SELECT count(*) FROM outbox") == 0 && b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == 2
-			}, 30*time.Second, 20*time.Millisecond)
+			}, 60*time.Second, 20*time.Millisecond)
 			_, err := b.db.Exec(t.Context(), `
 				INSERT INTO reveal (id, saga_id, request_id, iccids, actor, reason)
 				SELECT gen_random_uuid(), id, request_id, ARRAY[$1], 'ann', 'canary-reason-of-ann' FROM saga WHERE kind = 'order'`, iccid)

@@ -32,7 +32,7 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 		known := len(b.openLetters())
 		b.publish(message.Order, text)
 		require.Eventually(t, func() bool { return len(b.openLetters()) == known+1 && b.count("SELECT count(*) FROM outbox") == 0 },
-			30*time.Second, 20*time.Millisecond)
+			60*time.Second, 20*time.Millisecond)
 		var id string
 		require.NoError(t, b.db.QueryRow(t.Context(), "SELECT id::text FROM dead_letter WHERE body = $1", []byte(text)).Scan(&id))
 		return id
@@ -40,7 +40,7 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 	discard := func(id string) {
 		t.Helper()
 		b.post(w, "dead-letters/"+id+"/discard", `{"actor":"ann","reason":"x"}`, http.StatusOK)
-		require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, 30*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, 60*time.Second, 20*time.Millisecond)
 	}
 
 	b.completed(b.orders("before", 3)...)

@@ -43,7 +43,7 @@ func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
 		60*time.Second, 20*time.Millisecond, "they are refused, and kept")
 	require.Equal(t, 4, b.sim.SoldCount(), "nothing but the marker was bought")
 	require.Equal(t, 1, b.count("SELECT count(*) FROM dead_letter WHERE request_id = 'stopped'"))
-	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") == 0 }, 60*time.Second, 20*time.Millisecond)
 
 	t.Run("and not by an operator either", func(t *testing.T) {
 		var id string
@@ -57,6 +57,6 @@ func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
 	})
 	t.Run("until upstream sends it again", func(t *testing.T) {
 		b.publish(message.Order, order("old"))
-		require.Eventually(t, func() bool { return b.sim.SoldCount() == 5 }, 30*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return b.sim.SoldCount() == 5 }, 60*time.Second, 20*time.Millisecond)
 	})
 }

@@ -176,6 +176,6 @@ func (u *natsUser) denials() []app.Denial {
 		}
 		got, u.denied = u.denied[:n-1], nil
 		return true
-	}, 30*time.Second, time.Millisecond, "%s hears what it is denied", u.name)
+	}, 60*time.Second, time.Millisecond, "%s hears what it is denied", u.name)
 	return got
 }

@@ -70,7 +70,7 @@ func TestWhatLibrariesSayHoldsNoCode(t *testing.T) {
 	defer c.Close()
 	_, err = c.SubmitOrder(t.Context(), func() error { return nil }, pressone.OrderRequest{PackageID: "p", Quantity: 1, Description: "r"})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return bytes.Contains([]byte(log.String()), []byte("Unsolicited response")) }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return bytes.Contains([]byte(log.String()), []byte("Unsolicited response")) }, 60*time.Second, time.Millisecond)
 	require.NotContains(t, log.String(), "CANARY")
 }
 

@@ -46,7 +46,7 @@ func (b *bench) trace() *traced {
 	p, err := app.NewPublisher(b.t.Context(), b.config(config.Publisher), b.logger(), app.Traced(tp))
 	require.NoError(b.t, err)
 	b.run(p.Run)
-	require.Eventually(b.t, func() bool { return x.w.Ready() == nil }, 30*time.Second, 10*time.Millisecond, "worker is not ready")
+	require.Eventually(b.t, func() bool { return x.w.Ready() == nil }, 60*time.Second, 10*time.Millisecond, "worker is not ready")
 	return x
 }
 
@@ -64,7 +64,7 @@ func (x *traced) named(name string, n int) (found tracetest.SpanStubs) {
 			}
 		}
 		return len(found) >= n
-	}, 30*time.Second, 10*time.Millisecond, "%d spans %q", n, name)
+	}, 60*time.Second, 10*time.Millisecond, "%d spans %q", n, name)
 	return found
 }
 
@@ -317,7 +317,7 @@ func TestTracesOfRequestsThatCannotBeStored(t *testing.T) {
 			}
 		}
 		return false
-	}, 30*time.Second, 10*time.Millisecond)
+	}, 60*time.Second, 10*time.Millisecond)
 	require.Equal(t, codes.Error, x.named("commit requests", 1)[0].Status.Code)
 	x.checkSpans()
 }

@@ -194,7 +194,7 @@ func versionsMeetAnUnknownState(t *testing.T, old earlier) {
 	}, time.Minute, 50*time.Millisecond)
 	require.Eventually(t, func() bool {
 		return strings.Contains(b.fetch("http://"+w.TelemetryAddr()+"/metrics"), `esimflow_saga_unrecognized_sagas 8`)
-	}, 30*time.Second, 100*time.Millisecond, "it is counted")
+	}, 60*time.Second, 100*time.Millisecond, "it is counted")
 	require.Equal(t, rows, b.text("SELECT string_agg(s::text, E'\n' ORDER BY id) FROM saga s WHERE state = 'quarantined'"))
 	require.Less(t, strings.Count(b.log.String(), "\n")-lines, 2000, "no storm")
 	require.LessOrEqual(t, b.sim.SoldCount(), n)

@@ -43,7 +43,7 @@ func TestNATSCluster(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, ok := c.ConsumerLeader(stream, consumer)
 		return ok
-	}, 30*time.Second, 10*time.Millisecond)
+	}, 60*time.Second, 10*time.Millisecond)
 	require.Error(t, c.Wipe(leader), "it runs")
 	c.Stop(leader)
 	c.Stop(leader)

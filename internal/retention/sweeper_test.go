@@ -353,7 +353,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { b.Run(ctx) })
-	require.Eventually(t, func() bool { return !b.has("saga", id) }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !b.has("saga", id) }, 60*time.Second, 10*time.Millisecond)
 	cancel()
 	wg.Wait()
 	require.Zero(t, b.count("SELECT count(*) FROM lease"))

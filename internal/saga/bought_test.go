@@ -50,7 +50,7 @@ func (b *storeBench) joined(r *Runner, s Saga, e Event) (next Saga, pending Even
 		b.store.sharing.mu.Lock()
 		defer b.store.sharing.mu.Unlock()
 		return len(b.store.sharing.waiting) == 1 && len(b.store.sharing.waiting[0].decision.Earlier) == 1
-	}, 30*time.Second, time.Millisecond)
+	}, 60*time.Second, time.Millisecond)
 	close(letGo)
 	require.NoError(b.t, <-ended)
 	require.NoError(b.t, <-ended)

@@ -139,7 +139,7 @@ func TestAPassThatIsNotUsedIsGivenBack(t *testing.T) {
 	r.slots <- struct{}{}
 	r.held.add(s.ID)
 	r.start(t.Context(), t.Context(), s, false)
-	require.Eventually(t, func() bool { return gate.dropped.Load() == 1 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return gate.dropped.Load() == 1 }, 60*time.Second, time.Millisecond)
 	require.EqualValues(t, 1, gate.entered.Load())
 	require.Zero(t, gate.left.Load())
 }

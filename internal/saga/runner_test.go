@@ -256,7 +256,7 @@ func TestRunner(t *testing.T) {
 		b.eventually(Unknown, other.ID)
 		require.Eventually(t, func() bool { // Postgres ends the frozen session
 			return r.takeOver(t.Context()) == nil
-		}, 30*time.Second, 100*time.Millisecond)
+		}, 60*time.Second, 100*time.Millisecond)
 		b.eventually(Unknown, locked.ID)
 		require.Error(t, frozen.Commit(t.Context()))
 	})
