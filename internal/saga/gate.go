@@ -58,20 +58,17 @@ func (r *Runner) turns(free int) (all []turn, counted bool) {
 }
 
 // paused lists the kinds that operators have paused. Their pending sagas are not claimed, but to give up; what
-// was submitted is looked up and polled as ever.
+// was submitted is looked up and polled as ever. So it is with top-ups while reading is closed: their list is read first, and
+// each of them would be claimed in vain.
 func (r *Runner) paused() []message.Kind {
 	var kinds []message.Kind
 	for _, k := range message.Kinds() {
-		if r.Gate.Paused(k) {
+		if r.Gate.Paused(k) || k == message.Topup && r.Gate.ClosedFor(pressone.LaneRead) > 0 {
 			kinds = append(kinds, k)
 		}
 	}
 	return kinds
 }
-
-// longestGate is the longest that a saga sleeps in front of a closed lane: it may be
-// opened before its time.
-const longestGate = time.Minute
 
 // gate postpones a saga whose lane is closed.
 func (r *Runner) gate(lane pressone.Lane) error {
@@ -84,7 +81,7 @@ func (r *Runner) gate(lane pressone.Lane) error {
 // gateKind postpones a saga whose kind is paused. It is not claimed again before that is over.
 func (r *Runner) gateKind(k message.Kind) error {
 	if r.Gate.Paused(k) {
-		return r.sleep(r.LeaseTTL / 3) // when its end is known at the latest
+		return r.sleep(r.nap())
 	}
 	return nil
 }
@@ -100,12 +97,13 @@ func (r *Runner) unauthorized(ctx context.Context, err error) error {
 
 // sleep postpones a saga, spread a little, so that they do not all come back at once.
 func (r *Runner) sleep(d time.Duration) error {
-	d = min(d, longestGate)
-	return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(spread(d)-d)+1)))}
+	d = min(d, r.nap())
+	return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(d)/10+1)))}
 }
 
-// spread is the longest that a sleep of d lasts.
-func spread(d time.Duration) time.Duration { return d + d/10 }
+// nap is the longest that a saga sleeps for what may end at any time: until that is known at the latest. Those
+// that are due are not claimed before.
+func (r *Runner) nap() time.Duration { return r.LeaseTTL / 3 }
 
 // enter gets a saga's pass for a lane, or postpones it. Whoever gets one leaves.
 func (r *Runner) enter(ctx context.Context, s Saga, lane pressone.Lane) (pressone.Pass, error) {

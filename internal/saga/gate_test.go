@@ -54,6 +54,45 @@ func (g *scriptedGate) Drop(context.Context, pressone.Pass) error {
 	return nil
 }
 
+// silentGate is a gate whose reading lane is closed, nobody knows for how long.
+type silentGate struct{ openGate }
+
+func (silentGate) Room(lane pressone.Lane) int {
+	if lane == pressone.LaneRead {
+		return 0
+	}
+	return pressone.Unlimited
+}
+
+func (g silentGate) ClosedFor(lane pressone.Lane) time.Duration {
+	if g.Room(lane) == 0 {
+		return 24 * time.Hour
+	}
+	return 0
+}
+
+func (g silentGate) Enter(_ context.Context, lane pressone.Lane) (pressone.Pass, time.Duration, error) {
+	return pressone.Pass{}, g.ClosedFor(lane), nil
+}
+
+// While reading is closed, a top-up, whose list is read first, is not even claimed. An order is bought, and what then waits is due
+// again soon, since the lane may be opened at any time; whoever is due is not claimed while it is closed.
+func TestWhatIsReadWaitsForTheLane(t *testing.T) {
+	b := setupStore(t)
+	r := b.runner(oneProvider{submit: func(context.Context, pressone.Guard) (pressone.Receipt, error) {
+		return pressone.Receipt{Order: bought(77).Order, Status: 200, Raw: []byte("raw")}, nil
+	}})
+	r.Gate = silentGate{}
+	topup := b.accept(message.Request{Kind: message.Topup, PackageID: "p", ICCID: "8934000000000000001"}, false)
+	b.accept(message.Request{}, false)
+	b.run(r)
+	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'polling' AND worker IS NULL") == 1 }, 60*time.Second, time.Millisecond)
+	require.Zero(t, b.count("SELECT count(*) FROM saga WHERE due_at > now() + interval '30 seconds'"), "LEASE_TTL is a minute")
+	got, err := b.store.Get(t.Context(), topup.ID)
+	require.NoError(t, err)
+	require.Equal(t, topup.Version, got.Version)
+}
+
 // pausingLimiter is a wait in which an operator pauses.
 type pausingLimiter struct{ gate *scriptedGate }
 

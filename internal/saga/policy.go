@@ -37,11 +37,14 @@ func (p Policy) retryDelay(n int, roll float64, slow bool) time.Duration {
 	return time.Duration(roll * float64(interval(initial, longest, n)))
 }
 
+// longestQueue is the longest that a top-up waits for another one of its eSIM before it looks again.
+const longestQueue = time.Minute
+
 // longestWait is the longest that a saga in this state is meant to wait, unless PressOne
 // says that it has to be longer; the gate sees to that.
 func (p Policy) longestWait(s State) time.Duration {
 	if s == Pending {
-		return p.RetryMax * slowness
+		return max(p.RetryMax*slowness, longestQueue)
 	}
 	return max(p.RetryMax, p.PollMax, p.SubmitTimeout+max(p.SettleDelay, p.ListLag))
 }

@@ -144,11 +144,10 @@ func (r *Runner) lost(s Saga, seen string) Event {
 }
 
 // recall brings back what a clock that was ahead has sent further into the future than
-// anything is meant to wait: Postgres's clock was set back. Workers' own clocks may be ahead of Postgres's by
-// what a renewal of the lease takes.
+// anything is meant to wait: Postgres's clock was set back. A lease's life covers what they may sleep before a closed
+// lane, and that workers' own clocks may be ahead of Postgres's by what a renewal takes.
 func (r *Runner) recall(ctx context.Context) error {
-	longest := func(s State) time.Duration { return max(r.Policy.longestWait(s), spread(longestGate)) + r.LeaseTTL }
-	n, err := r.Store.Recall(ctx, longest(Pending), longest(Unknown))
+	n, err := r.Store.Recall(ctx, r.Policy.longestWait(Pending)+r.LeaseTTL, r.Policy.longestWait(Unknown)+r.LeaseTTL)
 	if n > 0 {
 		r.Log.WarnContext(ctx, "sagas were due later than anybody plans for: Postgres's clock was set back, or PressOne has asked for a long wait",
 			"sagas", n)
