@@ -84,14 +84,13 @@ func (d *doorman) reckon(on bool) (crowd string) {
 func TestOutage(t *testing.T) {
 	for name, tt := range map[string]struct {
 		n        int
-		failures int           // of the lane, to wait for
-		timeout  time.Duration // for submissions: who stands still for longer loses an attempt
+		failures int // of the lane, to wait for
 		fault    pressonesim.Fault
 	}{
-		"connections break":                   {*outage, 10, 20 * time.Second, pressonesim.Fault{Action: pressonesim.Drop}},
-		"a gateway answers in its place":      {300, 10, 20 * time.Second, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusBadGateway}},
-		"it says that it is not available":    {300, 10, 20 * time.Second, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusServiceUnavailable, Code: 4033}},
-		"it does not answer within the times": {100, 5, 6 * time.Second, pressonesim.Fault{Action: pressonesim.Hang}},
+		"connections break":                   {*outage, 10, pressonesim.Fault{Action: pressonesim.Drop}},
+		"a gateway answers in its place":      {300, 10, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusBadGateway}},
+		"it says that it is not available":    {300, 10, pressonesim.Fault{Action: pressonesim.Status, Status: http.StatusServiceUnavailable, Code: 4033}},
+		"it does not answer within the times": {100, 5, pressonesim.Fault{Action: pressonesim.Hang}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const workers, room = 2, 32
@@ -101,8 +100,8 @@ func TestOutage(t *testing.T) {
 			t.Cleanup(front.Close)
 			b.env["PRESSONE_BASE_URL"] = front.URL + "/customer/v2"
 			b.env["MAX_IN_FLIGHT"], b.env["RETRY_MAX_ATTEMPTS"], b.env["LOG_LEVEL"] = fmt.Sprint(room), "2", "info"
-			b.env["RETRY_INITIAL"], b.env["RETRY_MAX"], b.env["SUBMIT_TIMEOUT"], b.env["READ_TIMEOUT"] = "50ms", "1s", tt.timeout.String(), "20s"
-			b.env["LEASE_TTL"] = "12s"
+			b.env["RETRY_INITIAL"], b.env["RETRY_MAX"], b.env["SUBMIT_TIMEOUT"], b.env["READ_TIMEOUT"] = "50ms", "1s", "6s", "2s"
+			b.env["LEASE_TTL"] = "9s" // who stands still for longer than this, or than a submission may take, loses an attempt
 			for range workers {
 				b.worker()
 			}
@@ -129,7 +128,7 @@ func TestOutage(t *testing.T) {
 			require.Equal(t, 10, b.sim.SoldCount())
 
 			require.Eventually(t, func() bool { // each has renewed its lease often enough to know that it shares the ramp
-				return b.count("SELECT count(*) FROM worker WHERE expires_at - interval '12s' > (SELECT max(started_at) + interval '8s' FROM worker)") == workers
+				return b.count("SELECT count(*) FROM worker WHERE expires_at - interval '9s' > (SELECT max(started_at) + interval '6s' FROM worker)") == workers
 			}, time.Minute, 20*time.Millisecond)
 			door.reckon(true)
 			require.True(t, b.sim.ClearFault("away"))
