@@ -89,8 +89,15 @@ var journeys = []journey{
 	{
 		file: "ready-late", title: "An order whose eSIM is ready late",
 		story: "It is bought at once; its eSIM is polled until it can be installed.",
-		sim:   pressonesim.Config{Knobs: pressonesim.Knobs{ReadyAfter: time.Second, NotReadyAs: pressonesim.NoQRCode}},
-		env:   map[string]string{"POLL_INITIAL": "2s", "POLL_MAX": "2s"},
+		sim:   pressonesim.Config{Knobs: pressonesim.Knobs{ReadyAfter: time.Hour, NotReadyAs: pressonesim.NoQRCode}},
+		env:   map[string]string{"POLL_INITIAL": "1m", "POLL_MAX": "1m"},
+		act: func(b *bench, _ *app.Worker) {
+			require.Eventually(b.t, func() bool {
+				return b.count("SELECT count(*) FROM saga_history WHERE event = 'not_ready'") == 1
+			}, unhurried, 5*time.Millisecond, "it is not polled")
+			b.sim.Tune(func(k *pressonesim.Knobs) { k.ReadyAfter = 0 })
+			b.later() // it is polled now
+		},
 	},
 	{
 		file: "worker-killed", title: "An order whose worker is killed between the POST and the commit",
@@ -102,6 +109,8 @@ var journeys = []journey{
 			require.Eventually(b.t, func() bool { return b.sim.SoldCount() == 1 }, 60*time.Second, 5*time.Millisecond)
 			require.NoError(b.t, victim.Process.Kill())
 			_ = victim.Wait()
+			b.gone(victim.Process.Pid)
+			b.later() // its lease runs out
 		},
 	},
 	{
@@ -124,6 +133,7 @@ var journeys = []journey{
 		act: func(b *bench, w *app.Worker) {
 			b.result("journey", 1)
 			b.post(w, "sagas/journey/confirm-absent", `{"actor":"ann","reason":"PressOne's support says there is none"}`, http.StatusOK)
+			b.later() // the time of what it had sent is over
 		},
 		ends: 2,
 	},
@@ -159,6 +169,7 @@ func TestJourneys(t *testing.T) {
 	for _, j := range journeys {
 		t.Run(j.file, func(t *testing.T) {
 			b := setup(t, j.sim)
+			maps.Copy(b.env, patient) // what runs out makes another journey of it
 			maps.Copy(b.env, j.env)
 			kind, ends := j.kind, j.ends
 			if kind == "" {
@@ -170,7 +181,7 @@ func TestJourneys(t *testing.T) {
 			if j.setup != nil {
 				j.setup(b)
 			}
-			w := b.worker()
+			w := b.patientWorker()
 			b.publisher()
 			b.publish(kind, journeyBody(kind))
 			if j.act != nil {

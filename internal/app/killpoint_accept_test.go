@@ -109,7 +109,7 @@ func acceptPoints() []killPoint {
 		},
 		{
 			name: "06-lease-renewed", what: "a renewal of the lease, during the POST", stop: writes("UPDATE worker"),
-			env:     map[string]string{"LEASE_TTL": "3s"},
+			env:     map[string]string{"LEASE_TTL": "12s"},
 			arrange: fault(pressonesim.Fault{Action: pressonesim.Hang, When: pressonesim.After, Times: 1}),
 			once:    func(b *bench) bool { return b.sim.SoldCount() == 1 },
 			sides: map[moment]killed{
@@ -202,6 +202,7 @@ func tokenPoints() []killPoint {
 		{
 			name: "23-token-rejected", what: "the commit that PressOne has rejected the token", stop: writes("SET ciphertext = NULL"),
 			killed:  []killPoint{store},
+			env:     map[string]string{"LEASE_TTL": "12s"}, // which the victim waits for before it looks the order up
 			between: func(b *bench) { b.sim.ExpireTokens() },
 			sides: map[moment]killed{
 				before: {

@@ -42,7 +42,7 @@ func (b *bench) patientWorker() *app.Worker {
 	// Nobody is to wait for its lease: a saga that it takes over is looked for when the
 	// lease of whoever was lost must have run out, which it takes to be as long as its own.
 	cfg := b.config(config.Worker)
-	cfg.LeaseTTL = min(cfg.LeaseTTL, 8*time.Second)
+	cfg.LeaseTTL = min(cfg.LeaseTTL, 10*time.Second)
 	w, err := app.NewWorker(b.t.Context(), cfg, b.logger())
 	require.NoError(b.t, err)
 	b.run(w.Run)

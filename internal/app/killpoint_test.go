@@ -104,8 +104,14 @@ func (p killPoint) run(b *bench, when moment, side killed) {
 		require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM outbox") > 0 }, unhurried, 5*time.Millisecond, "there is nothing to publish")
 	}
 	var slow *pause
-	if p.late != nil {
-		slow = &pause{call: calls(http.MethodPost, "/orders"), begun: make(chan struct{}), letGo: make(chan struct{})}
+	switch {
+	case p.late != nil:
+		slow = newPause(calls(http.MethodPost, "/orders"))
+	case p.edge.On == saga.Submitted, p.edge.On == saga.Ready:
+		// What PressOne says of a purchase while that is being committed goes into the same commit if that has not
+		// begun. Here the purchase comes first, however slow the commit is.
+		slow = newPause(calls(http.MethodGet, "/(sims|orders)/[0-9]+"))
+		slow.until = func() bool { return b.tally("SELECT count(*) FROM saga WHERE state = 'polling'") == 1 }
 	}
 	v := b.victim(program, p.at(b), when, slow)
 	if p.late != nil {

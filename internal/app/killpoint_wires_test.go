@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -70,7 +71,12 @@ type pause struct {
 	call   step
 	begun  chan struct{} // closed when PressOne has answered
 	letGo  chan struct{} // to be closed
+	until  func() bool   // or that comes true; may be nil
 	paused atomic.Bool
+}
+
+func newPause(call step) *pause {
+	return &pause{call: call, begun: make(chan struct{}), letGo: make(chan struct{})}
 }
 
 // hold keeps an answer back, if it is the one.
@@ -79,9 +85,18 @@ func (p *pause) hold(r *http.Request, dead <-chan struct{}) {
 		return
 	}
 	close(p.begun)
-	select {
-	case <-p.letGo:
-	case <-dead:
+	for p.until == nil || !p.until() {
+		var again <-chan time.Time
+		if p.until != nil {
+			again = time.After(5 * time.Millisecond)
+		}
+		select {
+		case <-p.letGo:
+			return
+		case <-dead:
+			return
+		case <-again:
+		}
 	}
 }
 

@@ -122,6 +122,7 @@ func TestLeaksAreFoundHoweverTheyAreWritten(t *testing.T) {
 // that is their purpose.
 func TestSecretsLeakNowhere(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient)
 	b.env["ENCRYPTION_KEY"] = canaryKey
 	s := b.scene()
 	ann := s.logIn()
@@ -167,6 +168,7 @@ func TestSecretsRestEncrypted(t *testing.T) {
 	for _, tt := range []struct{ name, key string }{{"sealed", canaryKey}, {"plain", ""}} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t, pressonesim.Config{})
+			maps.Copy(b.env, patient) // of what is looked up there is no answer
 			b.env["ENCRYPTION_KEY"] = tt.key
 			// PressOne shows the second eSIM late, so that the purchase is on record beside the answer.
 			b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.OneSim, Action: pressonesim.Status, Status: 503, Times: 3})

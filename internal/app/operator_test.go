@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 // Pressing replay in many places at once does nothing twice.
 func TestReplayPressedAtOnce(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient) // what PressOne is asked for by the API is answered
 	w := b.worker()
 	b.publisher()
 	b.sim.SetBalance(0)
@@ -57,6 +59,7 @@ func first(got map[string]any) map[string]any {
 
 func TestOperatorsAreRefused(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient) // what PressOne is asked for by the API is answered
 	w := b.worker()
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "recycled", Price: 1, Recycled: true})
