@@ -143,7 +143,7 @@ func (s *securedNATS) as(user string) *natsUser {
 	s.t.Helper()
 	u := &natsUser{t: s.t, name: user}
 	env := s.env(user)
-	nc, err := nats.Connect(env["NATS_URL"], nats.RootCAs(env["NATS_CA"]), nats.ClientCert(env["NATS_CERT"], env["NATS_KEY"]),
+	nc, err := nats.Connect(env["NATS_URL"], nats.Timeout(unhurried), nats.RootCAs(env["NATS_CA"]), nats.ClientCert(env["NATS_CERT"], env["NATS_KEY"]),
 		nats.CustomInboxPrefix("_INBOX_"+user),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if d, ok := app.DenialOf(err); ok {
@@ -155,7 +155,7 @@ func (s *securedNATS) as(user string) *natsUser {
 	require.NoError(s.t, err)
 	s.t.Cleanup(nc.Close)
 	u.nc = nc
-	u.js, err = jetstream.New(nc)
+	u.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(unhurried))
 	require.NoError(s.t, err)
 	return u
 }
