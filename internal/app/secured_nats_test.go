@@ -143,8 +143,8 @@ func (s *securedNATS) as(user string) *natsUser {
 	s.t.Helper()
 	u := &natsUser{t: s.t, name: user}
 	env := s.env(user)
-	nc, err := nats.Connect(env["NATS_URL"], nats.Timeout(unhurried), nats.RootCAs(env["NATS_CA"]), nats.ClientCert(env["NATS_CERT"], env["NATS_KEY"]),
-		nats.CustomInboxPrefix("_INBOX_"+user),
+	nc, err := nats.Connect(env["NATS_URL"], nats.RootCAs(env["NATS_CA"]), nats.ClientCert(env["NATS_CERT"], env["NATS_KEY"]),
+		nats.CustomInboxPrefix("_INBOX_"+user), nats.Timeout(unhurried),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if d, ok := app.DenialOf(err); ok {
 				u.mu.Lock()
