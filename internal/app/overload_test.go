@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,7 +38,9 @@ func setupOverload(t *testing.T) *overloaded {
 	t.Helper()
 	const limit = 20
 	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{AccountLimit: pressonesim.Limit{Requests: limit, Window: time.Second}}})
-	b.env["PRESSONE_RATE"], b.env["LOG_LEVEL"], b.env["LEASE_TTL"] = strconv.Itoa(limit), "info", "3s"
+	maps.Copy(b.env, patient)
+	b.env["PRESSONE_RATE"], b.env["LOG_LEVEL"] = strconv.Itoa(limit), "info"
+	b.env["LEASE_TTL"] = "15s" // a killed worker's is waited for. When one that lives runs out, what is in flight goes behind all that waits
 	b.env["POLL_MAX"], b.env["RETRY_MAX"] = "5s", "5s"
 	return &overloaded{bench: b, limit: limit}
 }
@@ -142,7 +145,9 @@ func (r *running) show(when string) (peak float64) {
 // waiting is how many requests are in the stream and not yet sagas.
 func (o *overloaded) waiting() int {
 	o.t.Helper()
-	consumer, err := o.js.Consumer(context.Background(), message.RequestsStream, message.Consumer(message.Order))
+	ctx, cancel := context.WithTimeout(context.Background(), unhurried)
+	defer cancel()
+	consumer, err := o.js.Consumer(ctx, message.RequestsStream, message.Consumer(message.Order))
 	require.NoError(o.t, err)
 	info := consumer.CachedInfo()
 	return int(info.NumPending) + info.NumAckPending
@@ -177,10 +182,11 @@ func (o *overloaded) flows(more int) {
 	start, sold := time.Now(), o.sim.SoldCount()
 	require.Eventually(o.t, func() bool {
 		return o.tally("SELECT count(*) FROM saga WHERE state = 'completed'") >= before+more
-	}, time.Minute, 20*time.Millisecond, "results are announced")
-	took := time.Since(start)
-	o.t.Logf("%.1f orders a second were bought", float64(o.sim.SoldCount()-sold)/took.Seconds())
-	require.LessOrEqual(o.t, o.sim.SoldCount()-sold, int(float64(o.limit)*(took.Seconds()+2)), "PressOne's limit")
+	}, 2*time.Minute, 20*time.Millisecond, "results are announced")
+	bought := o.sim.SoldCount() - sold
+	took := time.Since(start) // and not before: more is bought all the time
+	o.t.Logf("%.1f orders a second were bought", float64(bought)/took.Seconds())
+	require.LessOrEqual(o.t, bought, int(float64(o.limit)*(took.Seconds()+2)), "PressOne's limit")
 }
 
 // oldestFirst compares the requests that were bought with those that came first: they are
@@ -229,7 +235,7 @@ func TestOverload(t *testing.T) {
 	start := time.Now()
 	o.stop(w.cmd)
 	t.Logf("SIGTERM was obeyed in %.2fs", time.Since(start).Seconds())
-	require.Less(t, time.Since(start), 30*time.Second) // 3s and a margin of 5, on a busy machine
+	require.Less(t, time.Since(start), 40*time.Second) // SUBMIT_TIMEOUT, and a margin, on a busy machine
 	o.settled()
 	require.Zero(t, o.count("SELECT count(*) FROM saga WHERE worker IS NOT NULL"), "all is given back")
 	require.Zero(t, o.count("SELECT count(*) FROM worker WHERE expires_at > now()")) // one that ran out was replaced
@@ -243,7 +249,9 @@ func TestOverload(t *testing.T) {
 	_ = w.cmd.Wait()
 	w = o.start()
 	o.flows(10)
-	require.Eventually(t, func() bool { return o.tally("SELECT count(*) FROM saga WHERE state = 'unknown'") == 0 }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { // what it had sent is taken over when its lease has run out, and looked for
+		return o.tally(`SELECT count(*) FROM saga WHERE state = 'unknown' OR worker <> (SELECT id FROM worker ORDER BY id DESC LIMIT 1)`) == 0
+	}, 3*time.Minute, 20*time.Millisecond)
 	w.show("after being killed")
 	o.stop(w.cmd)
 	o.settled()
@@ -275,7 +283,7 @@ func TestOverloadWithoutPostgres(t *testing.T) {
 	require.NoError(t, pg.StopImmediate())
 	require.Eventually(t, func() bool { return !w.ready() }, 60*time.Second, 10*time.Millisecond)
 	o.flood(*overload)
-	require.Equal(t, *overload, o.waiting())
+	require.Eventually(t, func() bool { return o.waiting() == *overload }, time.Minute, 20*time.Millisecond) // a consumer counts a little later
 	peak := w.show("without Postgres")
 	require.NoError(t, pg.Start(t.Context()))
 	o.drained(w)

@@ -2,12 +2,15 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"esimflow/internal/app"
 	"esimflow/internal/message"
 	"esimflow/internal/pressonesim"
 )
@@ -16,7 +19,8 @@ import (
 // was in flight ends; then not one order is bought, though all are taken in and top-ups go on. After she has resumed, at the other
 // worker, each order is bought once, at the first attempt.
 func TestPauseStopsAllWorkers(t *testing.T) {
-	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{Latencies: map[pressonesim.Endpoint]time.Duration{pressonesim.Orders: 400 * time.Millisecond}}})
+	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{Latencies: map[pressonesim.Endpoint]time.Duration{pressonesim.Orders: 800 * time.Millisecond}}})
+	maps.Copy(b.env, patient)                               // an answer that comes late costs an attempt
 	b.env["MAX_IN_FLIGHT"], b.env["LEASE_TTL"] = "8", "90s" // the heartbeat is half a minute away
 	one, other := b.worker(), b.worker()
 	b.publisher()
@@ -24,9 +28,14 @@ func TestPauseStopsAllWorkers(t *testing.T) {
 	b.flood("o", n)
 	require.Eventually(t, func() bool { return b.sim.SoldCount() > 20 }, time.Minute, time.Millisecond)
 	b.post(one, "gate/pause", `{"kind":"order","actor":"ann","reason":"strange prices"}`, http.StatusOK)
-	require.Eventually(t, func() bool {
+	for _, w := range []*app.Worker{one, other} {
+		require.Eventually(t, func() bool {
+			return strings.Contains(b.fetch("http://"+w.TelemetryAddr()+"/metrics"), `esimflow_paused{name="order",what="kind"} 1`)
+		}, 25*time.Second, 5*time.Millisecond, "it knows before the next heartbeat")
+	}
+	require.Eventually(t, func() bool { // all at once may be between two orders before they know
 		return b.count("SELECT count(*) FROM saga") == n && b.count("SELECT count(*) FROM saga WHERE worker IS NOT NULL") == 0
-	}, 25*time.Second, 5*time.Millisecond, "what is in flight ends before the next heartbeat")
+	}, time.Minute, 5*time.Millisecond, "what is in flight ends")
 	sold := b.sim.SoldCount()
 	require.Less(t, sold, n)
 

@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 	for _, tt := range []struct{ name, key string }{{"sealed", canaryKey}, {"plain", ""}} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t, pressonesim.Config{})
+			maps.Copy(b.env, patient) // PressOne's refusal has to arrive
 			b.env["ENCRYPTION_KEY"] = tt.key
 			w := b.worker()
 			b.publisher()
@@ -112,6 +114,7 @@ func TestErasingLeavesTheSkeletonAlone(t *testing.T) {
 // somebody was told who named two things by it. All of that leaves with the erasure, the fact that somebody acted stays.
 func TestErasingBlanksWhatOperatorsWrote(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient) // PressOne's refusal has to arrive
 	w := b.worker()
 	b.publisher()
 	iccid := pressonesim.DefaultICCIDs()[1]

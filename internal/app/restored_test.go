@@ -27,6 +27,12 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 	b := setupOn(t, pressonesim.Config{}, ns.URL(), 1)
 	w := b.worker()
 	b.publisher()
+	back := func(times uint64) { // a connection that has ended looks like one for a moment
+		t.Helper()
+		require.Eventually(t, func() bool {
+			return b.nc.Stats().Reconnects >= times && b.nc.IsConnected() && w.Ready() == nil
+		}, 60*time.Second, 20*time.Millisecond)
+	}
 	garbage := func(text string) string {
 		t.Helper()
 		known := len(b.openLetters())
@@ -49,6 +55,7 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 	ns.Stop()
 	require.NoError(t, os.CopyFS(backup, os.DirFS(dir)))
 	require.NoError(t, ns.Start())
+	back(1)
 	since := b.orders("since", 3)
 	b.completed(since...)
 	lost := garbage("garbage since")
@@ -57,7 +64,7 @@ func TestNATSIsRestoredFromABackup(t *testing.T) {
 	require.NoError(t, os.RemoveAll(dir))
 	require.NoError(t, os.CopyFS(dir, os.DirFS(backup)))
 	require.NoError(t, ns.Start())
-	require.Eventually(t, func() bool { return b.nc.IsConnected() && w.Ready() == nil }, 60*time.Second, 20*time.Millisecond)
+	back(2)
 	require.Equal(t, []string{kept}, b.copies(), "the stream is the old one")
 	for _, id := range since {
 		b.publish(message.Order, order(id)) // upstream hears of the loss, and sends again what it has

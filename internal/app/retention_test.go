@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ import (
 // refused, and what is on record is a duplicate.
 func TestWhatHasLeftIsNotBoughtAgain(t *testing.T) {
 	b := setupAsApp(t, pressonesim.Config{})
-	w := b.worker(func(cfg *config.Config) { cfg.Retention = 4 * time.Second })
+	maps.Copy(b.env, patient)                                                    // PressOne's refusal has to arrive
+	w := b.worker(func(cfg *config.Config) { cfg.Retention = 15 * time.Second }) // what is taken in later than that is refused
 	b.publisher()
 	b.sim.AddPackage(pressonesim.Package{ID: "poor", Price: 450})
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, PackageID: "poor", Action: pressonesim.Status, Status: 422, Code: 11, Times: 1})

@@ -41,7 +41,7 @@ func TestForgottenConnections(t *testing.T) {
 		require.Positive(t, relay.forget(1, rand.New(rand.NewPCG(1, 1))))
 	}
 	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'completed'") == orders },
-		time.Minute, 50*time.Millisecond, "something waits for ever")
+		2*time.Minute, 50*time.Millisecond, "something waits for ever")
 	require.Equal(t, orders, b.sim.SoldCount())
 }
 

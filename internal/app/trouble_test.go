@@ -27,6 +27,7 @@ type trouble struct {
 var immune = map[string]string{
 	"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
 	"default_transaction_read_only": "off", "application_name": "test",
+	"deadlock_timeout": "1h", // who holds rows that somebody needs to go on is not the one that gives up
 }
 
 func setupTrouble(t *testing.T, sim pressonesim.Config) *trouble {
@@ -129,13 +130,20 @@ func (b *bench) progress(n int, state string) {
 	}, time.Minute, 5*time.Millisecond, "%d sagas, some %s", n, state)
 }
 
+// withhold keeps what is bought from being ready, until release: so some of it is being polled, however slow
+// whoever looks is.
+func (b *bench) withhold() (release func()) {
+	b.sim.Tune(func(k *pressonesim.Knobs) { k.ReadyAfter = time.Hour })
+	return func() { b.sim.Tune(func(k *pressonesim.Knobs) { k.ReadyAfter = 0 }) }
+}
+
 // soldOnce waits until n sagas have completed, and compares with PressOne's books: each
 // was bought once, each belongs to one saga, and each result was announced once.
 func (b *bench) soldOnce(n int) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
 		return b.tally("SELECT count(*) FROM saga WHERE state = 'completed'") == n
-	}, 2*time.Minute, 50*time.Millisecond, "%d sagas are to complete", n)
+	}, 4*time.Minute, 50*time.Millisecond, "%d sagas are to complete", n)
 	require.Empty(b.t, b.sim.Ledger().Doubles())
 	require.Equal(b.t, n, b.sim.SoldCount())
 	require.Equal(b.t, n, b.count("SELECT count(DISTINCT order_id) FROM saga"))

@@ -108,8 +108,10 @@ func versionsTakeTurns(t *testing.T, old earlier) {
 	publisher := oldPublisher()
 	n := 0
 	load := func(name string) {
+		release := b.withhold()
 		n += b.traffic(name, 50, 10)
 		b.progress(n-50, "polling")
+		release()
 	}
 	load("old")
 	replace := func(i int, start func() *exec.Cmd) {
@@ -156,7 +158,7 @@ func versionsSeal(t *testing.T, old earlier) {
 	require.Eventually(t, func() bool {
 		return b.tally("SELECT count(*) FROM saga WHERE state IN ('notifying', 'completed')") == n &&
 			b.tally("SELECT count(*) FROM outbox WHERE next_at IS NOT NULL") == 0
-	}, time.Minute, 50*time.Millisecond)
+	}, 3*time.Minute, 50*time.Millisecond)
 	b.stop(publisher)
 	b.stop(workers...)
 	workers = []*exec.Cmd{b.process(app.WorkerProgram), b.process(app.PublisherProgram)}
@@ -176,6 +178,7 @@ func versionsMeetAnUnknownState(t *testing.T, old earlier) {
 	w := b.worker()
 	b.publisher()
 	workers := []*exec.Cmd{b.program(old.worker), b.program(old.publisher)}
+	release := b.withhold()
 	n := b.traffic("before", 20, 4)
 	b.progress(n, "polling")
 	const quarantined = 8
@@ -186,12 +189,13 @@ func versionsMeetAnUnknownState(t *testing.T, old earlier) {
 	require.NoError(t, err)
 	rows := b.text("SELECT string_agg(s::text, E'\n' ORDER BY id) FROM saga s WHERE state = 'quarantined'")
 	require.Equal(t, quarantined, strings.Count(rows, "\n")+1)
+	release()
 	lines := strings.Count(b.log.String(), "\n")
 
 	n += b.traffic("after", 20, 4)
 	require.Eventually(t, func() bool {
 		return b.tally("SELECT count(*) FROM saga WHERE state = 'completed'") == n-quarantined
-	}, time.Minute, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	require.Eventually(t, func() bool {
 		return strings.Contains(b.fetch("http://"+w.TelemetryAddr()+"/metrics"), `esimflow_saga_unrecognized_sagas 8`)
 	}, 60*time.Second, 100*time.Millisecond, "it is counted")

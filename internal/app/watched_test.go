@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -165,6 +166,7 @@ func eventful(t *testing.T) *bench {
 	t.Helper()
 	b := setup(t, pressonesim.Config{})
 	b.lenientTokens()
+	maps.Copy(b.env, patient) // what is lost is what is meant to be
 	b.env["UNKNOWN_POLICY"] = "hold"
 	return b
 }

@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestCodesAreWiped(t *testing.T) {
 	for _, tt := range []struct{ name, key string }{{"sealed", canaryKey}, {"plain", ""}} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t, pressonesim.Config{})
+			maps.Copy(b.env, patient) // answers are counted
 			b.env["ENCRYPTION_KEY"] = tt.key
 			b.sim.AddPackage(pressonesim.Package{ID: "dead", Price: 450, Recycled: true})
 			w := b.worker(wiping)
@@ -64,6 +66,7 @@ func TestCodesAreWiped(t *testing.T) {
 // they tell. With the key they go.
 func TestCodesWithoutTheirKeyStay(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient) // answers are counted
 	b.env["ENCRYPTION_KEY"] = canaryKey
 	first := b.process(app.WorkerProgram)
 	publisher := b.process(app.PublisherProgram)
