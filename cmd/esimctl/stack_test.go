@@ -41,9 +41,8 @@ type stack struct {
 
 // startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
 // made by esimctl. An unknown outcome is held for an operator, and a machine that is busy is not
-// to look like a provider that is slow, so it is patient. Variables that are given, name and
-// value, come before its own.
-func startStack(t *testing.T, variables ...string) *stack {
+// to look like a provider that is slow, so it is patient.
+func startStack(t *testing.T) *stack {
 	t.Helper()
 	ns := devstack.NATS(t)
 	s := &stack{t: t, sim: pressonesim.New(pressonesim.Config{})}
@@ -57,7 +56,6 @@ func startStack(t *testing.T, variables ...string) *stack {
 		"SUBMIT_TIMEOUT": "30s", "READ_TIMEOUT": "30s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "30s",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "100ms", "POLL_INITIAL": "20ms", "POLL_MAX": "100ms", "USER": "maria",
 	}
-	s.env = s.with(variables...)
 	s.ok("streams", "apply")
 	s.nc, err = nats.Connect(ns.URL(), nats.Timeout(time.Minute))
 	require.NoError(t, err)
