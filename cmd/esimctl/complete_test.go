@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -14,8 +15,18 @@ import (
 	"esimflow/internal/saga"
 )
 
-// offered is what a shell would be offered after a line that is being typed.
-func offered(s *stack, line string) []string {
+// offered is what a shell is offered after a line that is being typed, once there is an answer in time for whoever
+// has pressed Tab.
+func offered(s *stack, line string) (words []string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		words = offeredAtOnce(s, line)
+		return len(words) > 0
+	}, 60*time.Second, 10*time.Millisecond, line)
+	return words
+}
+
+func offeredAtOnce(s *stack, line string) []string {
 	s.t.Helper()
 	r := s.exits(exitOK, append([]string{"__complete"}, append(strings.Fields(line), "")...)...)
 	var words []string
@@ -37,7 +48,7 @@ func TestCompletionKnowsWhatIsThere(t *testing.T) {
 	s.ok("order", "submit", "--package", aPackage, "--request-id", "two words; rm", "--wait")
 	broke(s, "broke-1", "broke-2")
 	require.Equal(t, []string{"broke-2", "broke-1", "plain-1"}, offered(s, "saga show"))
-	require.Empty(t, offered(s, "saga show plain-1"), "it takes one")
+	require.Empty(t, offeredAtOnce(s, "saga show plain-1"), "it takes one")
 	require.ElementsMatch(t, []string{"broke-1", "broke-2"}, offered(s, "saga adopt"))
 	require.Equal(t, []string{"11"}, offered(s, "dlq replay --code"))
 

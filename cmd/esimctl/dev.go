@@ -79,9 +79,9 @@ const apiAddr = "127.0.0.1:8080"
 // devEnv makes seconds of what takes minutes with the real PressOne.
 func devEnv() map[string]string {
 	return map[string]string{
-		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "400ms", "SETTLE_DELAY": "800ms",
-		"RETRY_INITIAL": "100ms", "RETRY_MAX": "500ms", "RETRY_MAX_ATTEMPTS": "4",
-		"POLL_INITIAL": "200ms", "POLL_MAX": "1s", "LEASE_TTL": "3s", "LOG_FORMAT": "text",
+		"SUBMIT_TIMEOUT": "4s", "READ_TIMEOUT": "4s", "LIST_LAG": "400ms", "SETTLE_DELAY": "800ms",
+		"RETRY_INITIAL": "100ms", "RETRY_MAX": "500ms", "RETRY_MAX_ATTEMPTS": "6",
+		"POLL_INITIAL": "200ms", "POLL_MAX": "1s", "LEASE_TTL": "15s", "LOG_FORMAT": "text",
 	}
 }
 
@@ -163,11 +163,14 @@ func (d *dev) show(ctx context.Context, once bool) error {
 // longStart is when somebody who waits wants to know what for.
 const longStart = 5 * time.Second
 
+// startTimeout is how long its own NATS is waited for, on a machine that has other things to do.
+const startTimeout = time.Minute
+
 func (d *dev) connect(ctx context.Context, url string) (err error) {
-	if d.nc, err = nats.Connect(url); err != nil {
+	if d.nc, err = nats.Connect(url, nats.Timeout(startTimeout)); err != nil {
 		return err
 	}
-	if d.js, err = jetstream.New(d.nc); err != nil {
+	if d.js, err = jetstream.New(d.nc, jetstream.WithDefaultTimeout(startTimeout)); err != nil {
 		return err
 	}
 	for _, s := range message.Streams(1) {

@@ -31,7 +31,7 @@ func TestDev(t *testing.T) {
 	code := make(chan int, 1)
 	go func() { code <- run(ctx, []string{"dev"}, lookupIn(nil), strings.NewReader(""), &out, &talk) }()
 	ended := func() bool { return strings.Contains(talk.String(), "Ctrl-C ends it") }
-	require.Eventually(t, func() bool { return ended() || len(code) > 0 }, 3*time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return ended() || len(code) > 0 }, patience+time.Minute, 50*time.Millisecond)
 	require.True(t, ended(), "%s\n%s", &talk, &out)
 	require.Contains(t, out.String(), "everything ended as it should, and nothing was bought twice")
 

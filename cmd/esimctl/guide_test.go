@@ -76,8 +76,7 @@ func newGuide(t *testing.T) *guide {
 	require.NoError(t, os.Symlink(self, filepath.Join(bin, "esimctl"))) // see TestMain
 	built := make(chan error, 1)
 	go func() { built <- buildNATS(t.Context(), filepath.Join(bin, "nats")) }()
-	// A machine that is busy is not to look like a provider that is slow.
-	g.stack = startStack(t, "SUBMIT_TIMEOUT", "30s", "READ_TIMEOUT", "30s", "LEASE_TTL", "15s")
+	g.stack = startStack(t)
 	require.NoError(t, <-built)
 	// The reader's own module, with what this one has.
 	mod, err := os.ReadFile("../../go.mod")
@@ -89,7 +88,7 @@ func newGuide(t *testing.T) *guide {
 	require.NoError(t, os.WriteFile(filepath.Join(g.dir, "go.sum"), sum, 0o600))
 
 	g.env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+pathOf(os.Environ()), "XDG_CONFIG_HOME="+t.TempDir(),
-		"USER=maria", "NATS_URL="+g.stack.env["NATS_URL"], "ESIMFLOW_URL="+g.stack.env["ESIMFLOW_URL"], "OPS_TOKEN="+opsToken)
+		"USER=maria", "NATS_TIMEOUT=1m", "NATS_URL="+g.stack.env["NATS_URL"], "ESIMFLOW_URL="+g.stack.env["ESIMFLOW_URL"], "OPS_TOKEN="+opsToken)
 	return g
 }
 
@@ -113,7 +112,7 @@ func buildNATS(ctx context.Context, to string) error {
 }
 
 // guidePatience is how long a command is waited for, and how long what only looks is repeated.
-const guidePatience = time.Minute
+const guidePatience = 4 * time.Minute
 
 // follow types a command, and reports what it printed and whether that is what the page says.
 func (g *guide) follow(s *step) (got string, ok bool) {

@@ -40,9 +40,9 @@ type stack struct {
 }
 
 // startStack starts Postgres, NATS, the simulator, a worker and a publisher. Streams are
-// made by esimctl. An unknown outcome is held for an operator. Variables that are given, name
-// and value, come before its own.
-func startStack(t *testing.T, variables ...string) *stack {
+// made by esimctl. An unknown outcome is held for an operator, and a machine that is busy is not
+// to look like a provider that is slow, so it is patient.
+func startStack(t *testing.T) *stack {
 	t.Helper()
 	ns := devstack.NATS(t)
 	s := &stack{t: t, sim: pressonesim.New(pressonesim.Config{})}
@@ -53,12 +53,11 @@ func startStack(t *testing.T, variables ...string) *stack {
 		"DATABASE_URL": devstack.Postgres(t), "NATS_URL": ns.URL(),
 		"PRESSONE_BASE_URL": server.URL(), "PRESSONE_CLIENT_ID": "client", "PRESSONE_CLIENT_SECRET": "secret",
 		"HTTP_ADDR": "127.0.0.1:0", "TELEMETRY_ADDR": "127.0.0.1:0", "OPS_TOKEN": opsToken, "UNKNOWN_POLICY": "hold",
-		"SUBMIT_TIMEOUT": "1s", "READ_TIMEOUT": "1s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "2s",
+		"SUBMIT_TIMEOUT": "30s", "READ_TIMEOUT": "30s", "LIST_LAG": "50ms", "SETTLE_DELAY": "100ms", "LEASE_TTL": "30s",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "100ms", "POLL_INITIAL": "20ms", "POLL_MAX": "100ms", "USER": "maria",
 	}
-	s.env = s.with(variables...)
 	s.ok("streams", "apply")
-	s.nc, err = nats.Connect(ns.URL())
+	s.nc, err = nats.Connect(ns.URL(), nats.Timeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(s.nc.Close)
 

@@ -17,10 +17,10 @@ func streams(t *testing.T) (*stack, jetstream.JetStream) {
 	t.Helper()
 	t.Parallel()
 	ns := devstack.NATS(t)
-	nc, err := nats.Connect(ns.URL())
+	nc, err := nats.Connect(ns.URL(), nats.Timeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	require.NoError(t, err)
 	return &stack{t: t, env: map[string]string{"NATS_URL": ns.URL()}, nc: nc}, js
 }

@@ -33,7 +33,7 @@ func newTraffic(d *dev, all []sample) *traffic {
 }
 
 // patience is how long dev --once waits for the samples to end.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // run publishes all samples and shows what becomes of them, until all have ended.
 func (t *traffic) run(ctx context.Context) error {
@@ -104,7 +104,14 @@ func (t *traffic) publish(ctx context.Context) error {
 // watch follows the results, and the dead letters that have no saga and so no result.
 func (t *traffic) watch(ctx context.Context) (stop func(), err error) {
 	follow := func(stream string, handle func(jetstream.Msg)) (jetstream.ConsumeContext, error) {
-		c, err := t.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+		s, err := t.js.Stream(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		// By its number: a consumer of what is new that is made again before anything has come would miss what came meanwhile.
+		c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.CachedInfo().State.LastSeq + 1,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -172,16 +172,19 @@ func (s *stack) prepareDatabase(ctx context.Context) error {
 	return nil
 }
 
+// natsTimeout is how long NATS is waited for: to connect, and for each answer.
+const natsTimeout = time.Minute
+
 func (s *stack) startNATS(ctx context.Context) (err error) {
 	if s.nats, err = s.launcher.start(ctx, natsProcess, natsProcess, task{Dir: filepath.Join(s.dir, "bench-nats")}, nil); err != nil {
 		return err
 	}
 	s.onClose(s.nats.stop)
-	if s.nc, err = nats.Connect(s.nats.telling.URL, nats.Name("bench")); err != nil {
+	if s.nc, err = nats.Connect(s.nats.telling.URL, nats.Name("bench"), nats.Timeout(natsTimeout)); err != nil {
 		return fmt.Errorf("bench: NATS: %w", err)
 	}
 	s.onClose(func() error { s.nc.Close(); return nil })
-	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncMaxPending(10_000)); err != nil {
+	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(natsTimeout), jetstream.WithPublishAsyncMaxPending(10_000)); err != nil {
 		return fmt.Errorf("bench: NATS: %w", err)
 	}
 	for _, stream := range message.Streams(1) {

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"esimflow/migrations"
 )
 
 // startTimeout bounds the start of a test's server, a download included.
-const startTimeout = 2 * time.Minute
+const startTimeout = 5 * time.Minute
 
 // sharedServer is the one Postgres of this test process, with `esimflow` migrated and
 // made a template. It ends with the process.
@@ -82,23 +83,37 @@ func Postgres(tb testing.TB) string {
 	name := fmt.Sprintf("test_%d", clones.Add(1))
 	// Not tb.Context(): that one is cancelled before the clean-ups run.
 	ctx := context.Background()
-	err = s.admin(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `CREATE DATABASE `+name+` TEMPLATE `+database)
-		return err
-	})
+	err = s.admin(ctx, func(conn *pgx.Conn) error { return whenFree(ctx, conn, `CREATE DATABASE `+name+` TEMPLATE `+database) })
 	if err != nil {
 		tb.Fatalf("devstack: cloning a database: %v", err)
 	}
-	tb.Cleanup(func() {
-		err := s.admin(ctx, func(conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, `DROP DATABASE `+name+` WITH (FORCE)`)
-			return err
-		})
-		if err != nil {
-			tb.Errorf("devstack: dropping %s: %v", name, err)
-		}
-	})
+	tb.Cleanup(func() { s.drop(tb, name) })
 	return s.urlOf(name)
+}
+
+// drop removes a database of tb's, with whatever connections it has.
+func (s *PostgresServer) drop(tb testing.TB, name string) {
+	tb.Helper()
+	ctx := context.Background()
+	err := s.admin(ctx, func(conn *pgx.Conn) error { return whenFree(ctx, conn, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	if err != nil {
+		tb.Errorf("devstack: dropping %s: %v", name, err)
+	}
+}
+
+// whenFreeTries is a minute: a statement about a database in use waits for five seconds.
+const whenFreeTries = 12
+
+// whenFree runs a statement that wants a database for itself. Postgres does not wait long for others to
+// leave, be it one of its own that vacuums, and on a busy machine they may take their time.
+func whenFree(ctx context.Context, conn *pgx.Conn, sql string) error {
+	for try := 1; ; try++ {
+		_, err := conn.Exec(ctx, sql)
+		inUse, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || inUse.Code != "55006" || try == whenFreeTries {
+			return err
+		}
+	}
 }
 
 // PrivatePostgres returns a server of tb's own with a migrated, empty database: for tests

@@ -1,7 +1,6 @@
 package devstack
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -31,7 +30,7 @@ func CopyPostgres(tb testing.TB, original string) string {
 			`CREATE DATABASE ` + name + ` TEMPLATE ` + from,
 			`ALTER DATABASE ` + from + ` ALLOW_CONNECTIONS true`,
 		} {
-			if _, err := conn.Exec(tb.Context(), sql); err != nil {
+			if err := whenFree(tb.Context(), conn, sql); err != nil {
 				return err
 			}
 		}
@@ -40,14 +39,6 @@ func CopyPostgres(tb testing.TB, original string) string {
 	if err != nil {
 		tb.Fatalf("devstack: copying a database: %v", err)
 	}
-	tb.Cleanup(func() {
-		err := s.admin(context.Background(), func(conn *pgx.Conn) error {
-			_, err := conn.Exec(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`)
-			return err
-		})
-		if err != nil {
-			tb.Errorf("devstack: dropping %s: %v", name, err)
-		}
-	})
+	tb.Cleanup(func() { s.drop(tb, name) })
 	return s.urlOf(name)
 }

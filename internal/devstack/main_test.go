@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stdout, s.home, s.running.cmd.Process.Pid)
 		select {}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(Patient(m, func() error { return goleak.Find() }))
 }
 
 // setup returns what the steps of a start need, and a cache of the test's own.

@@ -29,7 +29,7 @@ type NATSServer struct {
 }
 
 // natsReadyTimeout bounds the start, and with it the recovery of what is on disk.
-const natsReadyTimeout = 30 * time.Second
+const natsReadyTimeout = 2 * time.Minute
 
 // StartNATS starts a NATS server, silent, and returns when it takes connections.
 func StartNATS(cfg NATSConfig) (*NATSServer, error) {

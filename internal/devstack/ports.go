@@ -72,15 +72,17 @@ func FreePort() (int, error) {
 
 // portPatience is for a port that was given up a moment ago: a process that was being started
 // just then holds a copy of what listened, until it runs a program of its own.
-const portPatience = 3 * time.Second
+// It is counted in tries, for a machine that stands still gives nobody the time to let go.
+const portPatience, portPause = 300, 10 * time.Millisecond
 
 // AwaitPort waits a moment for a TCP port on 127.0.0.1 to be free, and fails if it is not.
 func AwaitPort(port int) error {
-	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
+	for try := 1; ; try++ {
 		err := checkFree(port)
-		if err == nil || time.Since(began) > portPatience {
+		if err == nil || try == portPatience {
 			return err
 		}
+		<-time.After(portPause)
 	}
 }
 

@@ -3,6 +3,7 @@ package message_test
 import (
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,10 +25,10 @@ func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, nats: devstack.NATS(t)}
 	var err error
-	b.nc, err = nats.Connect(b.nats.URL())
+	b.nc, err = nats.Connect(b.nats.URL(), nats.Timeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(b.nc.Close)
-	b.js, err = jetstream.New(b.nc)
+	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(time.Minute))
 	require.NoError(t, err)
 	for _, s := range message.Streams(1) {
 		_, err := b.js.CreateStream(t.Context(), s)

@@ -38,10 +38,10 @@ func setup(t *testing.T) *bench {
 	db, err := pgxpool.New(t.Context(), devstack.Postgres(t))
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
-	nc, err := nats.Connect(devstack.NATS(t).URL())
+	nc, err := nats.Connect(devstack.NATS(t).URL(), nats.Timeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	require.NoError(t, err)
 	return &bench{t: t, db: db, nc: nc, js: js, copies: map[uuid.UUID]uint64{}}
 }
@@ -111,6 +111,7 @@ func restricted(t *testing.T) *bench {
 	b := setup(t)
 	srv, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+		AuthTimeout: 60, // seconds
 		Users: []*server.User{
 			{Username: "all", Password: "all"},
 			{Username: "some", Password: "some", Permissions: &server.Permissions{
@@ -125,12 +126,12 @@ func restricted(t *testing.T) *bench {
 		srv.WaitForShutdown()
 	})
 	require.True(t, srv.ReadyForConnections(time.Minute))
-	all, err := nats.Connect(srv.ClientURL(), nats.UserInfo("all", "all"))
+	all, err := nats.Connect(srv.ClientURL(), nats.UserInfo("all", "all"), nats.Timeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(all.Close)
-	b.js, err = jetstream.New(all)
+	b.js, err = jetstream.New(all, jetstream.WithDefaultTimeout(time.Minute))
 	require.NoError(t, err)
-	b.nc, err = nats.Connect(srv.ClientURL(), nats.UserInfo("some", "some"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	b.nc, err = nats.Connect(srv.ClientURL(), nats.UserInfo("some", "some"), nats.Timeout(time.Minute), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	require.NoError(t, err)
 	t.Cleanup(b.nc.Close)
 	return b

@@ -1,7 +1,6 @@
 package pressone
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -109,16 +108,29 @@ func TestFaults(t *testing.T) {
 				s, c := simulated(t, pressonesim.Config{Faults: []pressonesim.Fault{
 					{Endpoint: pressonesim.Orders, Action: action, When: when, Status: 502, Times: 1},
 				}})
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				defer cancel()
-				_, err := c.SubmitOrder(ctx, goAhead, order)
-				e := requireError(t, err)
-				require.Equal(t, Unknown, e.Disposition)
-				require.False(t, e.NotSent)
 				want := 0
 				if when == pressonesim.After {
 					want = 1
 				}
+				ctx := newOverdue()
+				defer ctx.expire()
+				go func() { // who hangs is not waited for any longer when it has done what it does
+					for tick := time.NewTicker(time.Millisecond); ; {
+						select {
+						case <-ctx.Done():
+							tick.Stop()
+							return
+						case <-tick.C:
+						}
+						if action == pressonesim.Hang && s.Faults()[0].Hits == 1 && s.SoldCount() == want {
+							ctx.expire()
+						}
+					}
+				}()
+				_, err := c.SubmitOrder(ctx, goAhead, order)
+				e := requireError(t, err)
+				require.Equal(t, Unknown, e.Disposition)
+				require.False(t, e.NotSent)
 				require.Len(t, s.Ledger().Orders(order.Description), want, "once at most")
 				found, err := c.Orders(t.Context(), OrderFilter{Description: order.Description})
 				require.NoError(t, err)

@@ -265,7 +265,7 @@ func TestGateBreaker(t *testing.T) {
 	// Postgres is gone. Calls on an open lane do not notice.
 	t.Run("asks nobody while a lane is open", func(t *testing.T) {
 		t.Parallel()
-		gs := newGates(t, 1, cfg)
+		gs := newGates(t, 1, GateConfig{RetryInitial: 30 * time.Second, RetryMax: 5 * time.Minute})
 		gs.heartbeat()
 		gs.db.Close()
 		require.Equal(t, 100, gs.call(gs.all[0], 100, nil))
@@ -275,7 +275,7 @@ func TestGateBreaker(t *testing.T) {
 		closed, err := gs.all[0].Leave(t.Context(), p, lost)
 		require.Error(t, err)
 		require.True(t, closed)
-		requireClosedFor(t, gs.all[0], LaneWrite, 10*time.Second)
+		requireClosedFor(t, gs.all[0], LaneWrite, 30*time.Second)
 	})
 
 	// The token's lane is closed. Those who have a token go on; when it has run out, nobody submits to no avail.

@@ -196,12 +196,12 @@ func TestPause(t *testing.T) {
 		t.Parallel()
 		const before = `SELECT extract(epoch FROM least(greatest(closed_until, now()), now() + interval '1 day') - now())::float8
 			FROM provider_gate WHERE lane = 'write'`
-		gs := newGates(t, 1, cfg)
+		gs := newGates(t, 1, GateConfig{RetryInitial: time.Minute, RetryMax: time.Minute})
 		g := gs.all[0]
 		var seconds float64
 		gs.call(g, tripAfter, lost)
 		require.NoError(t, gs.db.QueryRow(t.Context(), before).Scan(&seconds))
-		require.InDelta(t, 10, seconds, 5)
+		require.InDelta(t, probeEveryMax.Seconds(), seconds, 25)
 		_, err := g.Pause(t.Context(), write, "ann", "x")
 		require.NoError(t, err)
 		require.NoError(t, g.close(t.Context(), LaneWrite, reasonLimited, time.Minute)) // as that version does it

@@ -152,6 +152,16 @@ func (s *rawServer) requests() []string {
 	return append([]string(nil), s.received...)
 }
 
+// accepted waits for that many connections: a client may have one before the server knows of it.
+func (s *rawServer) accepted(conns int) {
+	s.tb.Helper()
+	require.Eventually(s.tb, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.conns >= conns
+	}, time.Minute, time.Millisecond)
+}
+
 // arrived returns how many bytes and connections arrived, once everything that was under way has.
 func (s *rawServer) arrived() (octets, conns int) {
 	s.stop()
@@ -197,7 +207,7 @@ func (s *staticTokens) Reject(_ context.Context, t Token) error {
 func newClient(tb testing.TB, base string, change ...func(*Config)) *Client {
 	tb.Helper()
 	cfg := Config{
-		BaseURL: base, ClientID: "id", ClientSecret: canarySecret, Tokens: &staticTokens{version: 1}, ReadTimeout: 5 * time.Second,
+		BaseURL: base, ClientID: "id", ClientSecret: canarySecret, Tokens: &staticTokens{version: 1}, ReadTimeout: time.Minute,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -226,6 +236,29 @@ func selfSigned(tb testing.TB) (server, client *tls.Config) {
 	pool.AddCert(s.Certificate())
 	server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: s.TLS.Certificates}
 	return server, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+}
+
+// overdue is a context whose deadline passes when expire is called: a busy machine is not to reach it before the request is sent.
+type overdue struct {
+	context.Context
+	passed chan struct{}
+	expire func()
+}
+
+func newOverdue() overdue {
+	passed := make(chan struct{})
+	return overdue{Context: context.Background(), passed: passed, expire: sync.OnceFunc(func() { close(passed) })}
+}
+
+func (o overdue) Done() <-chan struct{} { return o.passed }
+
+func (o overdue) Err() error {
+	select {
+	case <-o.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // go ahead: a guard that always agrees.

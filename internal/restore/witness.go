@@ -21,9 +21,6 @@ const (
 	heldEvery = 250 * time.Millisecond
 	// soon is how long after a turn the next one is, when something asks for it.
 	soon = 50 * time.Millisecond
-	// turnTimeout bounds a turn, askTimeout each question to NATS.
-	turnTimeout = 5 * time.Second
-	askTimeout  = 2 * time.Second
 	// deniedFor is how long a denial is taken for the answer.
 	deniedFor = time.Minute
 	// sayEvery is how often it is logged that NATS could not be asked.
@@ -54,13 +51,18 @@ type Witness struct {
 	denied  atomic.Int64          // when NATS has last denied it, in nanoseconds
 	trouble atomic.Pointer[error] // why there was no turn, or NATS was not asked; nil: it was
 
+	// turnTimeout bounds a turn, askTimeout each question to NATS.
+	turnTimeout, askTimeout time.Duration
+
 	said    time.Time // when that was last logged
 	foreign *Mark     // of another database, which was logged
 }
 
 // NewWitness returns a witness that holds everything. It can Greet; nothing else happens until
 // Use and First.
-func NewWitness() *Witness { return &Witness{again: make(chan struct{}, 1)} }
+func NewWitness() *Witness {
+	return &Witness{again: make(chan struct{}, 1), turnTimeout: 5 * time.Second, askTimeout: 2 * time.Second}
+}
 
 // Use gives it what it works with.
 func (w *Witness) Use(cfg Config) { w.cfg = cfg }
@@ -116,7 +118,7 @@ func (w *Witness) doubt() {
 // First has the first look, before anything is claimed or accepted. When NATS cannot be asked now, Run
 // goes on trying, and nothing is submitted meanwhile.
 func (w *Witness) First(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.turnTimeout)
 	defer cancel()
 	for err := w.try(ctx); errors.Is(err, errTurn) && ctx.Err() == nil; err = w.try(ctx) {
 		select {
@@ -156,7 +158,7 @@ func (w *Witness) wait() time.Duration {
 // try has a turn, and ends the hold if that has shown that it can. The error is why it has not
 // shown that; errTurn is nothing to worry about.
 func (w *Witness) try(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.turnTimeout)
 	defer cancel()
 	held, doubts := w.Held(), w.doubts.Load()
 	o, err := w.turn(ctx)

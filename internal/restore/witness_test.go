@@ -39,7 +39,7 @@ func setScene(t *testing.T) *scene {
 	s.db, err = pgxpool.New(t.Context(), s.dsn)
 	require.NoError(t, err)
 	t.Cleanup(s.db.Close)
-	s.js, err = jetstream.New(s.connect())
+	s.js, err = jetstream.New(s.connect(), jetstream.WithDefaultTimeout(unhurried))
 	require.NoError(t, err)
 	for _, c := range message.Streams(1) {
 		if c.Name == message.WitnessStream {
@@ -52,7 +52,7 @@ func setScene(t *testing.T) *scene {
 
 func (s *scene) connect() *nats.Conn {
 	s.t.Helper()
-	nc, err := nats.Connect(s.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(s.nats.URL(), nats.Timeout(unhurried), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	require.NoError(s.t, err)
 	s.t.Cleanup(nc.Close)
 	return nc
@@ -73,6 +73,7 @@ const unhurried = time.Minute
 func (s *scene) start() *someone {
 	s.t.Helper()
 	me := &someone{Witness: NewWitness()}
+	me.turnTimeout, me.askTimeout = unhurried, unhurried
 	cfg, err := pgxpool.ParseConfig(s.dsn)
 	require.NoError(s.t, err)
 	cfg.AfterConnect = me.Greet
@@ -154,8 +155,10 @@ func TestWorkersTakeTurns(t *testing.T) {
 	var all sync.WaitGroup
 	for _, me := range crew {
 		all.Go(func() {
-			for range 25 {
-				_ = me.try(t.Context())
+			for turns, began := 0, time.Now(); turns < 10 && time.Since(began) < unhurried; {
+				if me.try(t.Context()) == nil {
+					turns++
+				}
 			}
 		})
 	}
@@ -381,6 +384,7 @@ func TestATurnThatIsFrozenEnds(t *testing.T) {
 	t.Parallel()
 	s := setScene(t)
 	frozen := s.looked()
+	frozen.turnTimeout = NewWitness().turnTimeout
 	stopped, thaw, turned := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	frozen.cfg.Connected = func() bool { close(stopped); <-thaw; return false }
 	go func() { turned <- frozen.try(context.Background()) }()

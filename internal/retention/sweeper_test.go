@@ -349,7 +349,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.saga(row{accepted: 100})
-	b.every = time.Millisecond
+	b.every, b.parting = time.Millisecond, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { b.Run(ctx) })

@@ -25,6 +25,8 @@ type walker struct {
 	after uuid.UUID // where it is
 	size  int       // sagas in a commit
 	most  int
+
+	parting time.Duration // giving up the lease at the end takes no longer
 }
 
 // leaseTTL is renewed at every turn, so it is longer than the time between two.
@@ -43,13 +45,14 @@ func newWalker(db *pgxpool.Pool, name, holder string, keep time.Duration, most i
 		every: min(time.Minute, keep/100),
 		round: min(24*time.Hour, keep/10),
 		size:  most, most: most,
+		parting: 2 * time.Second,
 	}
 }
 
 // run gives turns until ctx is cancelled.
 func (w *walker) run(ctx context.Context, log *slog.Logger, turn func(context.Context) error) {
 	defer func() {
-		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.parting)
 		defer cancel()
 		_ = w.lease.Resign(done) // it runs out anyway
 	}()
