@@ -77,7 +77,7 @@ func TestNATSAway(t *testing.T) {
 	b.nats.Stop()
 	b.resumeReading(w)
 	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'notifying'") == 3 },
-		60*time.Second, 20*time.Millisecond, "sagas go on, results wait in the outbox")
+		2*time.Minute, 20*time.Millisecond, "sagas go on, results wait in the outbox")
 	require.NoError(t, b.nats.Start())
 	b.completed(ids...)
 	b.completed(b.orders("after", 3)...)

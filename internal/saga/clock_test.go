@@ -161,6 +161,7 @@ func TestWaitingForTheGateIsPlanned(t *testing.T) {
 	require.NoError(t, err)
 	var wait *postponeError
 	require.ErrorAs(t, r.sleep(time.Hour), &wait)
+	require.LessOrEqual(t, wait.until.Sub(r.Lease.Now()), spread(r.Policy.longestWait(Pending)), "nor does it sleep on when the lane is opened")
 	until := wait.until.Add(time.Second).Truncate(time.Microsecond)
 	_, err = b.db.Exec(t.Context(), "UPDATE saga SET worker = NULL, due_at = $1", until)
 	require.NoError(t, err)

@@ -73,6 +73,12 @@ func (r *Runner) paused() []message.Kind {
 // opened before its time.
 const longestGate = time.Minute
 
+// longestSleep is longestGate, or less where nothing else waits that long: then nobody takes a saga that sleeps for one of a clock
+// that was set back, nor sleeps on for long when the lane is opened. It is not claimed before.
+func (p Policy) longestSleep() time.Duration {
+	return min(longestGate, p.longestWait(Pending), p.longestWait(Unknown))
+}
+
 // gate postpones a saga whose lane is closed.
 func (r *Runner) gate(lane pressone.Lane) error {
 	if d := r.Gate.ClosedFor(lane); d > 0 {
@@ -100,7 +106,7 @@ func (r *Runner) unauthorized(ctx context.Context, err error) error {
 
 // sleep postpones a saga, spread a little, so that they do not all come back at once.
 func (r *Runner) sleep(d time.Duration) error {
-	d = min(d, longestGate)
+	d = min(d, r.Policy.longestSleep())
 	return &postponeError{until: r.Lease.Now().Add(d + time.Duration(rand.Int64N(int64(spread(d)-d)+1)))}
 }
 

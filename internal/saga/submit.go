@@ -57,7 +57,7 @@ func (r *Runner) queue(ctx context.Context, s Saga) error {
 	if until.Before(soon) {
 		until = soon
 	}
-	if late := r.Lease.Now().Add(longestGate); until.After(late) {
+	if late := r.Lease.Now().Add(r.Policy.longestSleep()); until.After(late) {
 		until = late
 	}
 	return &postponeError{until: until}

@@ -147,7 +147,7 @@ func (r *Runner) lost(s Saga, seen string) Event {
 // anything is meant to wait: Postgres's clock was set back. Workers' own clocks may be ahead of Postgres's by
 // what a renewal of the lease takes.
 func (r *Runner) recall(ctx context.Context) error {
-	longest := func(s State) time.Duration { return max(r.Policy.longestWait(s), spread(longestGate)) + r.LeaseTTL }
+	longest := func(s State) time.Duration { return max(r.Policy.longestWait(s), spread(r.Policy.longestSleep())) + r.LeaseTTL }
 	n, err := r.Store.Recall(ctx, longest(Pending), longest(Unknown))
 	if n > 0 {
 		r.Log.WarnContext(ctx, "sagas were due later than anybody plans for: Postgres's clock was set back, or PressOne has asked for a long wait",
