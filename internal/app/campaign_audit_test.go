@@ -31,7 +31,7 @@ func (c *campaign) audit() {
 	}
 	require.Eventually(c.t, func() bool {
 		return c.ask(0, http.MethodGet, "audits/"+run.ID.String(), "", &c.audited) == nil && c.audited.FinishedAt != nil
-	}, 2*time.Minute, 100*time.Millisecond, "the audit does not end")
+	}, 5*time.Minute, 100*time.Millisecond, "the audit does not end")
 	c.note("PressOne's books are audited")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -216,12 +217,27 @@ type campaignEntry struct {
 	fault     *campaignFault
 	target    int
 	seed      uint64 // of the fault's own choices
+	befalls   string // what nothing else befalls meanwhile
 }
 
-// schedule draws the troubles. What is broken is not broken again before it was mended,
-// but everything may be broken at once.
+// schedule draws the troubles, again if chance has left one out that a long campaign has to have:
+// see campaign.report.
 func (c *campaign) schedule() []campaignEntry {
 	roll := c.dice(campaignFaultDice)
+	for {
+		all := c.drawFaults(roll)
+		missing := slices.ContainsFunc(campaignFaults, func(f campaignFault) bool {
+			return !slices.ContainsFunc(all, func(e campaignEntry) bool { return e.fault.name == f.name && e.at < c.length*3/4 })
+		})
+		if !missing || c.length < campaignLong {
+			return all
+		}
+	}
+}
+
+// drawFaults draws troubles. What is broken is not broken again before it was mended, but everything
+// may be broken at once.
+func (c *campaign) drawFaults(roll *rand.Rand) []campaignEntry {
 	weights := 0
 	for _, f := range campaignFaults {
 		weights += f.weight
@@ -251,20 +267,33 @@ func (c *campaign) schedule() []campaignEntry {
 			continue
 		}
 		busy[what] = at + e.lasts + 300*time.Millisecond
+		e.befalls = what
 		all = append(all, e)
 	}
 	return all
 }
 
-// afflict goes by the schedule until ctx ends, and mends everything then.
+// afflict goes by the schedule until ctx ends, and mends everything then. Where mending takes longer than
+// was planned, the next fault of the same thing waits.
 func (c *campaign) afflict(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	mended := map[string]chan struct{}{} // closed when the last fault of a thing is over
 	for _, e := range c.schedule() {
 		if !c.until(ctx, e.at) {
 			return
 		}
-		wg.Go(func() { c.befall(ctx, e) })
+		before, over := mended[e.befalls], make(chan struct{})
+		mended[e.befalls] = over
+		wg.Go(func() {
+			defer close(over)
+			if before != nil {
+				<-before
+			}
+			if ctx.Err() == nil {
+				c.befall(ctx, e)
+			}
+		})
 	}
 }
 

@@ -101,11 +101,11 @@ func (l *campaignLink) spoil(kind, direction, attributes string) error {
 	name := fmt.Sprintf("%s %s", kind, direction)
 	text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"attributes":%s}`, name, kind, direction, attributes)
 	proxy := l.proxy
+	l.toxics = append(l.toxics, name) // it may come late: mend takes it away, or opens a new link
 	var err error
 	if !within10s(func() { _, err = proxy.Toxics.AddToxicJson(strings.NewReader(text)) }) {
-		return nil // mend opens a new one
+		return nil
 	}
-	l.toxics = append(l.toxics, name)
 	if err != nil {
 		return fmt.Errorf("link %s: %w", l.name, err)
 	}

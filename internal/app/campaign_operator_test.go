@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
 
 	"esimflow/internal/message"
 	"esimflow/internal/saga"
@@ -168,7 +167,9 @@ func (c *campaign) resolve() {
 			return
 		}
 		letters, err := c.openLetters(ctx)
-		require.NoError(c.t, err)
+		if err != nil { // a connection from before Postgres crashed
+			c.note("letters: %v", err)
+		}
 		for _, l := range letters {
 			if l.SagaID == nil || !c.mayGoOn(l) {
 				continue

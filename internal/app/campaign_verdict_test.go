@@ -80,6 +80,9 @@ func (c *campaign) tellSaga(out *strings.Builder, b books, id uuid.UUID) {
 	}
 }
 
+// campaignLong is how long a campaign has to be to have everything in it.
+const campaignLong = 2 * time.Minute
+
 // report prints what happened, and fails if that was too little.
 func (c *campaign) report() {
 	c.t.Helper()
@@ -101,7 +104,7 @@ func (c *campaign) report() {
 		}
 	}
 	c.t.Logf("%s of trouble, then:\n%s\n\n%s", c.length, strings.Join(end, "\n"), out.String())
-	if c.length < 2*time.Minute {
+	if c.length < campaignLong {
 		return // chance may deny anything in a short time
 	}
 	for _, name := range []string{

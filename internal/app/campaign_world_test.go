@@ -11,7 +11,6 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -62,12 +61,7 @@ const campaignSecret = "canary-client-secret-4711"
 // delivered again after seconds rather than after half a minute.
 func (c *campaign) setupStreams() {
 	c.t.Helper()
-	var err error
-	c.nc, err = nats.Connect(c.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	require.NoError(c.t, err)
-	c.t.Cleanup(c.nc.Close)
-	c.js, err = jetstream.New(c.nc)
-	require.NoError(c.t, err)
+	c.nc, c.js = connectPatiently(c.t, c.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	for _, s := range message.Streams(1) {
 		_, err := c.js.CreateStream(c.t.Context(), s)
 		require.NoError(c.t, err)

@@ -42,18 +42,22 @@ func (p *trouble) failOver(replica string) {
 	}
 	old, promoted := p.name, name(replica)
 	hangUp := func(database string) {
-		p.exec(`ALTER DATABASE ` + database + ` ALLOW_CONNECTIONS false`)
 		p.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '` + database + `'`)
 	}
-	hangUp(old)
-	hangUp(promoted)
-	for _, sql := range []string{
-		`ALTER DATABASE ` + old + ` RENAME TO ` + old + `_dead`, `ALTER DATABASE ` + promoted + ` RENAME TO ` + old,
-		`ALTER DATABASE ` + old + `_dead RENAME TO ` + promoted, `ALTER DATABASE ` + promoted + ` ALLOW_CONNECTIONS true`,
-		`ALTER DATABASE ` + old + ` ALLOW_CONNECTIONS true`,
-	} {
-		p.exec(sql)
+	rename := func(from, to string) { // somebody may have been let in and not have been seen yet
+		p.await(func() bool {
+			hangUp(from)
+			_, err := p.admin.Exec(p.t.Context(), `ALTER DATABASE `+from+` RENAME TO `+to)
+			return err == nil
+		})
 	}
+	p.exec(`ALTER DATABASE ` + old + ` ALLOW_CONNECTIONS false`)
+	p.exec(`ALTER DATABASE ` + promoted + ` ALLOW_CONNECTIONS false`)
+	rename(old, old+"_dead")
+	rename(promoted, old)
+	rename(old+"_dead", promoted)
+	p.exec(`ALTER DATABASE ` + promoted + ` ALLOW_CONNECTIONS true`)
+	p.exec(`ALTER DATABASE ` + old + ` ALLOW_CONNECTIONS true`)
 	p.db.Reset()
 }
 
@@ -138,7 +142,10 @@ func TestAWorkerThatCannotAskSubmitsNothing(t *testing.T) {
 	require.NoError(t, err)
 	b.run(w.Run)
 	b.await(func() bool { return strings.Contains(b.log.String(), "submitting=false") })
-	require.ErrorContains(t, w.Ready(), "nothing is submitted before NATS has said")
+	b.await(func() bool { // it is logged a moment before
+		problem := w.Ready()
+		return problem != nil && strings.Contains(problem.Error(), "nothing is submitted before NATS has said")
+	})
 	b.post(w, "gate/resume", `{"kind":"order","actor":"ann","reason":"prices"}`, http.StatusOK)
 	b.resumeReading(w)
 	b.await(func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'notifying'") == 1 })

@@ -77,18 +77,15 @@ func setupAt(t *testing.T, sim pressonesim.Config, natsURL string, replicas int,
 		"SUBMIT_TIMEOUT": "3s", "READ_TIMEOUT": "2s", "LIST_LAG": "100ms", "SETTLE_DELAY": "200ms",
 		"RETRY_INITIAL": "20ms", "RETRY_MAX": "200ms", "POLL_INITIAL": "20ms", "POLL_MAX": "200ms", "LEASE_TTL": "5s",
 	}
-	b.nc, err = nats.Connect(natsURL)
-	require.NoError(t, err)
-	t.Cleanup(b.nc.Close)
-	b.js, err = jetstream.New(b.nc)
-	require.NoError(t, err)
+	b.nc, b.js = connectPatiently(t, natsURL)
 	for _, s := range message.Streams(replicas) {
-		_, err := b.js.CreateStream(t.Context(), s)
-		require.NoError(t, err)
+		create(t, func(ctx context.Context) error { _, err := b.js.CreateStream(ctx, s); return err })
 	}
 	for _, c := range message.Consumers() {
-		_, err := b.js.CreateConsumer(t.Context(), message.RequestsStream, c)
-		require.NoError(t, err)
+		create(t, func(ctx context.Context) error {
+			_, err := b.js.CreateConsumer(ctx, message.RequestsStream, c)
+			return err
+		})
 	}
 	b.db, err = pgxpool.New(t.Context(), dsn)
 	require.NoError(t, err)
@@ -102,6 +99,34 @@ func setupAt(t *testing.T, sim pressonesim.Config, natsURL string, replicas int,
 		b.checkSecrets()
 	})
 	return b
+}
+
+// connectPatiently connects to NATS for a test, which has the time: the library's own patience is
+// a matter of seconds.
+func connectPatiently(t *testing.T, url string, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	nc, err := nats.Connect(url, append(options, nats.Timeout(unhurried))...)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(unhurried))
+	require.NoError(t, err)
+	return nc, js
+}
+
+// create makes a stream or a consumer. It asks again: what a cluster is asked while it changes its
+// leader is lost, and what is there as it should be is no error.
+func create(t *testing.T, ask func(ctx context.Context) error) {
+	t.Helper()
+	var err error
+	for range 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), unhurried/4)
+		err = ask(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	require.NoError(t, err)
 }
 
 // checkContracts validates everything that a test has seen against api/.
@@ -253,8 +278,8 @@ func (b *bench) events() []event {
 func (b *bench) messages(stream string) (all []*jetstream.RawStreamMsg) {
 	b.t.Helper()
 	var err error
-	for range 10 {
-		if all, err = b.read(stream); err == nil {
+	for began := time.Now(); ; <-time.After(20 * time.Millisecond) {
+		if all, err = b.read(stream); err == nil || time.Since(began) > unhurried {
 			break
 		}
 	}
@@ -263,14 +288,21 @@ func (b *bench) messages(stream string) (all []*jetstream.RawStreamMsg) {
 }
 
 func (b *bench) read(stream string) ([]*jetstream.RawStreamMsg, error) {
-	s, err := b.js.Stream(context.Background(), stream)
+	ask := func(f func(ctx context.Context) error) error { // the next attempt comes soon
+		ctx, cancel := context.WithTimeout(context.Background(), unhurried/6)
+		defer cancel()
+		return f(ctx)
+	}
+	var s jetstream.Stream
+	err := ask(func(ctx context.Context) (err error) { s, err = b.js.Stream(ctx, stream); return err })
 	if err != nil {
 		return nil, err
 	}
 	state := s.CachedInfo().State
 	var all []*jetstream.RawStreamMsg
 	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
-		m, err := s.GetMsg(context.Background(), seq)
+		var m *jetstream.RawStreamMsg
+		err := ask(func(ctx context.Context) (err error) { m, err = s.GetMsg(ctx, seq); return err })
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
