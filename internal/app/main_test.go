@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"esimflow/internal/app"
+	"esimflow/internal/devstack"
 )
 
 // programVariable makes this test binary be one of the programs: what is to be killed has
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 		leaks = append(leaks, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2"+f))
 	}
 	patiently()
-	goleak.VerifyTestMain(m, leaks...)
+	goleak.VerifyTestMain(devstack.Patient(m, func() error { return goleak.Find(leaks...) }), leaks...)
 }
 
 // patiently runs more tests at a time than there are processors, unless told otherwise:
@@ -48,7 +49,7 @@ func patiently() {
 	if told {
 		return
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 }

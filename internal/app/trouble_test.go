@@ -143,7 +143,7 @@ func (b *bench) soldOnce(n int) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
 		return b.tally("SELECT count(*) FROM saga WHERE state = 'completed'") == n
-	}, 4*time.Minute, 50*time.Millisecond, "%d sagas are to complete", n)
+	}, 5*time.Minute, 50*time.Millisecond, "%d sagas are to complete", n)
 	require.Empty(b.t, b.sim.Ledger().Doubles())
 	require.Equal(b.t, n, b.sim.SoldCount())
 	require.Equal(b.t, n, b.count("SELECT count(DISTINCT order_id) FROM saga"))

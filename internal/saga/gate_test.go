@@ -86,7 +86,9 @@ func TestWhatIsReadWaitsForTheLane(t *testing.T) {
 	topup := b.accept(message.Request{Kind: message.Topup, PackageID: "p", ICCID: "8934000000000000001"}, false)
 	b.accept(message.Request{}, false)
 	b.run(r)
-	require.Eventually(t, func() bool { return b.count("SELECT count(*) FROM saga WHERE state = 'polling' AND worker IS NULL") == 1 }, 60*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		return b.count("SELECT count(*) FROM saga WHERE state = 'polling' AND worker IS NULL") == 1
+	}, 60*time.Second, time.Millisecond)
 	require.Zero(t, b.count("SELECT count(*) FROM saga WHERE due_at > now() + interval '30 seconds'"), "LEASE_TTL is a minute")
 	got, err := b.store.Get(t.Context(), topup.ID)
 	require.NoError(t, err)
