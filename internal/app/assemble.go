@@ -22,6 +22,10 @@ import (
 	"esimflow/internal/saga"
 )
 
+// witnessTurn and witnessAsk bound what a witness does; 0 is as it says itself. Tests set them: on a busy machine
+// a worker would begin with a wait for its second look.
+var witnessTurn, witnessAsk time.Duration
+
 // parts are what a worker is made of: nothing of it runs yet.
 type parts struct {
 	store     *saga.Store
@@ -78,7 +82,7 @@ func (w *Worker) assemble(ctx context.Context, db, vital *pgxpool.Pool, nc *nats
 	runner.Show(w.reg)
 	witness.Use(restore.Config{
 		DB: db, JetStream: js, Connected: nc.IsConnected, Refresh: provider.gate.Refresh, Forsake: lease.Forsake, Wake: runner.Wake,
-		Metrics: restore.NewMetrics(w.reg), Log: w.log,
+		Metrics: restore.NewMetrics(w.reg), Log: w.log, TurnTimeout: witnessTurn, AskTimeout: witnessAsk,
 	})
 	intakeMetrics := intake.NewMetrics(w.reg, sagas)
 	var consumers []*intake.Consumer

@@ -33,6 +33,9 @@ func (p *Publisher) Watch(every time.Duration) { p.watching = watching{every: ev
 // are told to by Watch.
 func NoBalance() { firstBalance = time.Hour }
 
+// PatientWitness gives the witnesses of workers that are made from now on more time.
+func PatientWitness() { witnessTurn, witnessAsk = 15*time.Second, 5*time.Second }
+
 // Exporting is newExporting with an environment, for tests.
 func Exporting(ctx context.Context, env map[string]string) (trace.TracerProvider, func(context.Context), error) {
 	e, err := newExporting(ctx, WorkerProgram, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))

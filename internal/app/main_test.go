@@ -18,6 +18,7 @@ const programVariable = "ESIMFLOW_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	app.NoBalance() // tests count calls, and kill at them
+	app.PatientWitness()
 	if p := os.Getenv(programVariable); p != "" {
 		if clock := os.Getenv(clockVariable); clock != "" {
 			app.SetWallClock(steppedClock(clock))

@@ -171,7 +171,7 @@ func TestConsumer(t *testing.T) {
 		require.LessOrEqual(t, info.NumAckPending, 4*maxBytes/1_000_000)
 		_, err = b.db.Exec(t.Context(), "ALTER TABLE away RENAME TO saga")
 		require.NoError(t, err)
-		b.eventually("all are taken", func() bool { return b.sagas() == n })
+		require.Eventually(t, func() bool { return b.sagas() == n }, 5*time.Minute, 5*time.Millisecond, "all are taken")
 	})
 	t.Run("takes a batch apart that Postgres refuses, and buries the one it is about", func(t *testing.T) {
 		b := setup(t, 0)

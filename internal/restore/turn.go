@@ -131,7 +131,7 @@ func (w *Witness) ask(ctx context.Context, database uuid.UUID) (Mark, uint64, er
 	if w.isDenied() {
 		return Mark{}, 0, errDenied
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.AskTimeout)
 	defer cancel()
 	s, err := w.cfg.JetStream.Stream(ctx, message.WitnessStream)
 	var m *jetstream.RawStreamMsg
@@ -162,7 +162,7 @@ func (w *Witness) ask(ctx context.Context, database uuid.UUID) (Mark, uint64, er
 
 // tell has NATS know the mark, unless somebody has told it another since the message at that place.
 func (w *Witness) tell(ctx context.Context, now Mark, at uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, w.askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.AskTimeout)
 	defer cancel()
 	body, err := json.Marshal(now)
 	if err != nil {

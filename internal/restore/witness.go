@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ const (
 	heldEvery = 250 * time.Millisecond
 	// soon is how long after a turn the next one is, when something asks for it.
 	soon = 50 * time.Millisecond
+	// turnTimeout bounds a turn, askTimeout each question to NATS, unless the Config says otherwise.
+	turnTimeout = 5 * time.Second
+	askTimeout  = 2 * time.Second
 	// deniedFor is how long a denial is taken for the answer.
 	deniedFor = time.Minute
 	// sayEvery is how often it is logged that NATS could not be asked.
@@ -37,6 +41,9 @@ type Config struct {
 	Forsake   func()                          // called when what this worker has claimed is not to be submitted
 	Metrics   *Metrics
 	Log       *slog.Logger
+
+	TurnTimeout time.Duration // bounds a turn; 0: five seconds
+	AskTimeout  time.Duration // bounds each question to NATS; 0: two seconds
 }
 
 // Witness tells Postgres from an older Postgres: see the package's comment. A worker has one. It
@@ -51,21 +58,19 @@ type Witness struct {
 	denied  atomic.Int64          // when NATS has last denied it, in nanoseconds
 	trouble atomic.Pointer[error] // why there was no turn, or NATS was not asked; nil: it was
 
-	// turnTimeout bounds a turn, askTimeout each question to NATS.
-	turnTimeout, askTimeout time.Duration
-
 	said    time.Time // when that was last logged
 	foreign *Mark     // of another database, which was logged
 }
 
 // NewWitness returns a witness that holds everything. It can Greet; nothing else happens until
 // Use and First.
-func NewWitness() *Witness {
-	return &Witness{again: make(chan struct{}, 1), turnTimeout: 5 * time.Second, askTimeout: 2 * time.Second}
-}
+func NewWitness() *Witness { return &Witness{again: make(chan struct{}, 1)} }
 
 // Use gives it what it works with.
-func (w *Witness) Use(cfg Config) { w.cfg = cfg }
+func (w *Witness) Use(cfg Config) {
+	w.cfg = cfg
+	w.cfg.TurnTimeout, w.cfg.AskTimeout = cmp.Or(cfg.TurnTimeout, turnTimeout), cmp.Or(cfg.AskTimeout, askTimeout)
+}
 
 // Held reports whether this worker must not submit anything, whatever else allows it.
 func (w *Witness) Held() bool { return !w.looked.Load() || w.settled.Load() != w.doubts.Load() }
@@ -118,7 +123,7 @@ func (w *Witness) doubt() {
 // First has the first look, before anything is claimed or accepted. When NATS cannot be asked now, Run
 // goes on trying, and nothing is submitted meanwhile.
 func (w *Witness) First(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, w.turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.TurnTimeout)
 	defer cancel()
 	for err := w.try(ctx); errors.Is(err, errTurn) && ctx.Err() == nil; err = w.try(ctx) {
 		select {
@@ -158,7 +163,7 @@ func (w *Witness) wait() time.Duration {
 // try has a turn, and ends the hold if that has shown that it can. The error is why it has not
 // shown that; errTurn is nothing to worry about.
 func (w *Witness) try(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.TurnTimeout)
 	defer cancel()
 	held, doubts := w.Held(), w.doubts.Load()
 	o, err := w.turn(ctx)

@@ -73,7 +73,6 @@ const unhurried = time.Minute
 func (s *scene) start() *someone {
 	s.t.Helper()
 	me := &someone{Witness: NewWitness()}
-	me.turnTimeout, me.askTimeout = unhurried, unhurried
 	cfg, err := pgxpool.ParseConfig(s.dsn)
 	require.NoError(s.t, err)
 	cfg.AfterConnect = me.Greet
@@ -88,6 +87,7 @@ func (s *scene) start() *someone {
 		Refresh: func(context.Context) error { me.refreshed.Add(1); return nil },
 		Wake:    func() {}, Forsake: func() { me.forsook.Add(1) },
 		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(&me.log, nil)),
+		TurnTimeout: unhurried, AskTimeout: unhurried,
 	})
 	return me
 }
@@ -384,7 +384,7 @@ func TestATurnThatIsFrozenEnds(t *testing.T) {
 	t.Parallel()
 	s := setScene(t)
 	frozen := s.looked()
-	frozen.turnTimeout = NewWitness().turnTimeout
+	frozen.cfg.TurnTimeout = turnTimeout
 	stopped, thaw, turned := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	frozen.cfg.Connected = func() bool { close(stopped); <-thaw; return false }
 	go func() { turned <- frozen.try(context.Background()) }()

@@ -183,8 +183,9 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 		sagas, due, err := r.Store.Claim(work, id, t.states, min(t.n, free-claimed), r.paused()...)
 		claimed += len(sagas)
 		for _, s := range sagas {
-			if !r.held.add(s.ID) {
-				unreserve(r.slots, 1) // its last goroutine is just ending; the sweep gives it back
+			if !r.held.add(s.ID) { // its last goroutine is just ending, or still submits it under a lease that was lost
+				unreserve(r.slots, 1)
+				r.wg.Go(func() { r.plan(r.release(work, s, r.Lease.Now().Add(idle))) })
 				continue
 			}
 			if t.lane != "" {

@@ -137,6 +137,30 @@ func TestRunner(t *testing.T) {
 		require.Equal(t, int64(77), s.OrderID)
 		require.Equal(t, []EventName{Accepted, SubmitStarted, WorkerLost, Found}, b.events(s.ID)[:4])
 	})
+	t.Run("leaves to others what it submits yet under a lease that it has lost", func(t *testing.T) {
+		b := setupStore(t)
+		posted, answer := make(chan struct{}), make(chan struct{})
+		r := b.runner(oneProvider{submit: func(context.Context, pressone.Guard) (pressone.Receipt, error) {
+			close(posted)
+			<-answer
+			return pressone.Receipt{}, &pressone.Error{Disposition: pressone.Unknown}
+		}})
+		s := b.accept(message.Request{}, false)
+		b.run(r)
+		t.Cleanup(func() { close(answer) })
+		<-posted
+		taken, err := b.store.Get(t.Context(), s.ID)
+		require.NoError(t, err)
+		version := b.apply(taken, Event{Name: WorkerLost, Seen: "as if by another worker"}).Version
+		b.lease.Forsake()
+		require.NoError(t, b.lease.Renew(t.Context()))
+		_, err = b.db.Exec(t.Context(), "UPDATE saga SET due_at = now()")
+		require.NoError(t, err)
+		r.Wake()
+		require.Eventually(t, func() bool { // claimed, and given back
+			return b.count("SELECT count(*) FROM saga WHERE version > $1 AND worker IS NULL AND due_at > now()", version) == 1
+		}, time.Minute, time.Millisecond)
+	})
 	t.Run("takes a late answer for what it is although the order was taken for absent", func(t *testing.T) {
 		b := setupStore(t)
 		posted, answer := make(chan struct{}), make(chan struct{})
