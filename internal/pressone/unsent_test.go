@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,21 @@ func TestNothingIsSent(t *testing.T) {
 		require.Zero(t, e.Status)
 		return e
 	}
+	// requireExpires submits with a guard that refuses once it is late.
+	requireExpires := func(t *testing.T, c *Client, s *rawServer, late *atomic.Bool, why string) {
+		t.Helper()
+		expired := errors.New("deadline has passed")
+		_, err := c.SubmitOrder(t.Context(), func() error {
+			if late.Load() {
+				return expired
+			}
+			return nil
+		}, anOrder)
+		requireNotSent(t, err)
+		require.ErrorIs(t, err, expired)
+		octets, _ := s.arrived()
+		require.Zero(t, octets, why)
+	}
 
 	t.Run("when the guard refuses", func(t *testing.T) {
 		t.Parallel()
@@ -50,7 +66,6 @@ func TestNothingIsSent(t *testing.T) {
 		var accepted atomic.Bool
 		lis := acceptHook{Listener: listen(t), hook: func() { accepted.Store(true) }}
 		s := serveRaw(t, lis, func(int, string) reply { return answerWith(200, orderBody) })
-		expired := errors.New("too late")
 		c := newClient(t, s.url())
 		k := c.sender.transport.DialContext
 		c.sender.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -59,19 +74,11 @@ func TestNothingIsSent(t *testing.T) {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
+				runtime.Gosched()
 			}
 			return conn, err
 		}
-		_, err := c.SubmitOrder(t.Context(), func() error {
-			if accepted.Load() {
-				return expired
-			}
-			return nil
-		}, anOrder)
-		requireNotSent(t, err)
-		require.ErrorIs(t, err, expired)
-		octets, _ := s.arrived()
-		require.Zero(t, octets)
+		requireExpires(t, c, s, &accepted, "it was asked at the write")
 	})
 
 	t.Run("when the guard runs out while TLS is being set up", func(t *testing.T) {
@@ -83,18 +90,8 @@ func TestNothingIsSent(t *testing.T) {
 			return nil, nil
 		}
 		s := serveRaw(t, tls.NewListener(listen(t), server), func(int, string) reply { return answerWith(200, orderBody) })
-		expired := errors.New("deadline has passed")
 		c := newClient(t, strings.Replace(s.url(), "http:", "https:", 1), func(cfg *Config) { cfg.TLS = trusting })
-		_, err := c.SubmitOrder(t.Context(), func() error {
-			if late.Load() {
-				return expired
-			}
-			return nil
-		}, anOrder)
-		requireNotSent(t, err)
-		require.ErrorIs(t, err, expired)
-		octets, _ := s.arrived()
-		require.Zero(t, octets, "nothing of it came out of TLS at the other end")
+		requireExpires(t, c, s, &late, "nothing of it came out of TLS at the other end")
 	})
 
 	t.Run("when the connection is refused", func(t *testing.T) {

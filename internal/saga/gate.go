@@ -57,10 +57,10 @@ func (r *Runner) turns(free int) (all []turn, counted bool) {
 	return all, counted
 }
 
-// paused lists the kinds that operators have paused. Their pending sagas are not claimed, but to give up; what
-// was submitted is looked up and polled as ever. So it is with top-ups while reading is closed: their list is read first, and
-// each of them would be claimed in vain.
-func (r *Runner) paused() []message.Kind {
+// closedKinds lists the kinds whose pending sagas are not claimed, but to give up: those that operators have paused, and top-ups while
+// reading is closed, since their list is read first and each would be claimed in vain. What was submitted is looked up
+// and polled as ever.
+func (r *Runner) closedKinds() []message.Kind {
 	var kinds []message.Kind
 	for _, k := range message.Kinds() {
 		if r.Gate.Paused(k) || k == message.Topup && r.Gate.ClosedFor(pressone.LaneRead) > 0 {

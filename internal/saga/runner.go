@@ -180,7 +180,7 @@ func (r *Runner) claim(ctx, work context.Context) (time.Duration, error) {
 	claimed, next := 0, idle
 	turns, counted := r.turns(free)
 	for _, t := range turns {
-		sagas, due, err := r.Store.Claim(work, id, t.states, min(t.n, free-claimed), r.paused()...)
+		sagas, due, err := r.Store.Claim(work, id, t.states, min(t.n, free-claimed), r.closedKinds()...)
 		claimed += len(sagas)
 		for _, s := range sagas {
 			if !r.held.add(s.ID) { // its last goroutine is just ending, or still submits it under a lease that was lost
