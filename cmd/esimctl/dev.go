@@ -76,11 +76,12 @@ type dev struct {
 // apiAddr is where the worker's API is by default, and where esimctl looks for it.
 const apiAddr = "127.0.0.1:8080"
 
-// devEnv makes seconds of what takes minutes with the real PressOne.
+// devEnv makes seconds of what takes minutes with the real PressOne. The attempts are fewer than the outages in a row that close a
+// lane: what is left last would be its probe, which costs no attempt, and never run out of them.
 func devEnv() map[string]string {
 	return map[string]string{
 		"SUBMIT_TIMEOUT": "4s", "READ_TIMEOUT": "4s", "LIST_LAG": "400ms", "SETTLE_DELAY": "800ms",
-		"RETRY_INITIAL": "100ms", "RETRY_MAX": "500ms", "RETRY_MAX_ATTEMPTS": "6",
+		"RETRY_INITIAL": "100ms", "RETRY_MAX": "500ms", "RETRY_MAX_ATTEMPTS": "4",
 		"POLL_INITIAL": "200ms", "POLL_MAX": "1s", "LEASE_TTL": "15s", "LOG_FORMAT": "text",
 	}
 }
